@@ -1,0 +1,21 @@
+// Package dataplane is the switch: networks, ports, workers, and the one
+// pipeline that every frame takes. Follow a frame through the files in the
+// order it travels:
+//
+//	worker.go    wait, read a batch from the worker's ports
+//	pipeline.go  parse → admit → learn → decide {unicast | flood | drop}
+//	deliver.go   egress checks → a vector per egress port → write
+//
+// What the workers need to know about networks and ports is one immutable view
+// (view.go) behind an atomic pointer, loaded once a batch; the methods of
+// Switch (switch.go) replace it. Changing it never stops traffic.
+//
+// Threads: each worker is a goroutine locked to its thread that runs frames to
+// completion. A port is read by one worker and written by all. Nothing in the
+// path of a frame allocates, blocks, locks or reads the clock, but that a new
+// address takes the lock of its network's table.
+//
+// Failure: a frame that goes no further is counted under a frame.DropReason at
+// the port that it came from (or, where the egress interface is the cause, at
+// that one). An error value exists only for the methods of Switch.
+package dataplane

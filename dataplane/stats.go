@@ -1,0 +1,146 @@
+package dataplane
+
+import (
+	"fmt"
+
+	"gxswitch/fdb"
+	"gxswitch/internal/frame"
+)
+
+// PortStats are a port's counters since it was attached, in frames and bytes of
+// the wire. Nothing vanishes: RxPackets is Forwarded + Flooded + Consumed + the
+// sum of RxDrops.
+type PortStats struct {
+	Name, Network                string
+	RxPackets, RxBytes           uint64
+	TxPackets, TxBytes           uint64
+	Forwarded, Flooded, Consumed uint64
+	RxDrops, TxDrops             [frame.NumReasons]uint64
+}
+
+// NetworkStats are a network's counters.
+type NetworkStats struct {
+	Name                 string
+	Ports                int
+	FDBEntries, FDBLimit int
+	Flooded              uint64 // frames that went to every port
+}
+
+// PortStats returns the counters of every port, in no order.
+func (s *Switch) PortStats() []PortStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]PortStats, 0, len(s.byName))
+	for _, a := range s.attached {
+		if a != nil {
+			all = append(all, a.stats())
+		}
+	}
+	return all
+}
+
+func (a *attachment) stats() PortStats {
+	c := &a.port.counters
+	st := PortStats{
+		Name: a.cfg.Name, Network: a.cfg.Network,
+		TxPackets: c.txPackets.Load(), TxBytes: c.txBytes.Load(),
+	}
+	for r := range st.RxDrops {
+		st.RxDrops[r] = c.rxDrops[r].Load()
+		st.TxDrops[r] = c.txDrops[r].Load()
+	}
+	st.Forwarded, st.Flooded, st.Consumed = c.forwarded.Load(), c.flooded.Load(), c.consumed.Load()
+	st.RxPackets, st.RxBytes = c.rxPackets.Load(), c.rxBytes.Load()
+	// Frames that the ring had no room for arrived too.
+	lost := a.port.io.Lost()
+	st.RxPackets += lost
+	st.RxDrops[frame.RingFull] += lost
+	return st
+}
+
+// NetworkStats returns the counters of every network, in no order.
+func (s *Switch) NetworkStats() []NetworkStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]NetworkStats, 0, len(s.networks))
+	for name, n := range s.networks {
+		st := NetworkStats{Name: name, FDBEntries: n.table.Len(), FDBLimit: n.table.Limit(), Flooded: n.flooded.Load()}
+		for _, a := range s.attached {
+			if a != nil && a.cfg.Network == name {
+				st.Ports++
+			}
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+// FDBEntry is a line of a network's forwarding database.
+type FDBEntry struct {
+	fdb.Entry
+	PortName string
+}
+
+// FDB lists a network's forwarding database, sorted by VLAN and address.
+func (s *Switch) FDB(network string) ([]FDBEntry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	net := s.networks[network]
+	if net == nil {
+		return nil, fmt.Errorf("network %s: %w", network, ErrNoNetwork)
+	}
+	entries := net.table.Entries(s.clock.Load())
+	list := make([]FDBEntry, 0, len(entries))
+	for _, e := range entries {
+		if int(e.Port) < len(s.attached) && s.attached[e.Port] != nil {
+			list = append(list, FDBEntry{e, s.attached[e.Port].cfg.Name})
+		}
+	}
+	return list, nil
+}
+
+// AddFDB pins an address to a port. VLAN 1 is that of untagged frames.
+func (s *Switch) AddFDB(port string, vlan uint16, mac frame.MAC) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, id := s.find(port)
+	if a == nil {
+		return fmt.Errorf("port %s: %w", port, ErrNoPort)
+	}
+	return s.networks[a.cfg.Network].table.Add(fdb.MakeKey(vlan, mac), id, fdb.Static)
+}
+
+// DelFDB removes an address of any kind but local; false if there is none.
+func (s *Switch) DelFDB(network string, vlan uint16, mac frame.MAC) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	net := s.networks[network]
+	if net == nil {
+		return false, fmt.Errorf("network %s: %w", network, ErrNoNetwork)
+	}
+	for _, a := range s.attached {
+		if a != nil && a.cfg.Network == network && a.cfg.Local == mac && vlan == defaultVID {
+			return false, fmt.Errorf("%s is the host's own address: %w", mac, fdb.ErrExists)
+		}
+	}
+	return net.table.Delete(fdb.MakeKey(vlan, mac)), nil
+}
+
+// FlushFDB forgets the addresses that were learned in a network, or, where port
+// is not empty, at that port. It returns how many there were.
+func (s *Switch) FlushFDB(network, port string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if port != "" {
+		a, id := s.find(port)
+		if a == nil || network != "" && a.cfg.Network != network {
+			return 0, fmt.Errorf("port %s: %w", port, ErrNoPort)
+		}
+		return s.networks[a.cfg.Network].table.FlushPort(id), nil
+	}
+	net := s.networks[network]
+	if net == nil {
+		return 0, fmt.Errorf("network %s: %w", network, ErrNoNetwork)
+	}
+	return net.table.Flush(), nil
+}

@@ -1,0 +1,306 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"gxswitch/fdb"
+	"gxswitch/internal/frame"
+	"gxswitch/ports"
+)
+
+// How a worker waits. A port that has had frames lately is *hot*: the worker
+// looks into its ring at every turn, and a sleeping worker polls it by itself.
+// All others are *cold*: one epoll set holds them, so that a thousand idle
+// ports cost nothing. (A hot port in an epoll set would cost the sender a
+// wake-up call a frame.)
+const (
+	maxHot = 64
+
+	// spinTime is how long a worker goes on looking after the last frame
+	// before it sleeps. Waking a thread takes longer than most replies take to
+	// come.
+	spinTime = 50 * time.Microsecond
+
+	// coolTime is how long a hot port may be silent before it is cold.
+	coolTime = 250 * time.Millisecond
+
+	// coldEvery is after how many batches a busy worker looks at cold ports.
+	coldEvery = 16
+)
+
+// worker reads its ports and runs their frames to completion.
+type worker struct {
+	sw    *Switch
+	index int
+	now   int64 // seconds of the switch's clock, as of this batch
+
+	epoll   int
+	wake    int // eventfd
+	readers map[fdb.PortID]*reader
+	hot     []*reader
+	next    int // of hot: whose turn it is
+
+	batch   [ports.BatchSize]frame.Frame
+	buffers *ports.Buffers
+	scratch *ports.Scratch
+	runs    []run // whose frames are in batch
+	dirty   []*port
+
+	pollfds []unix.PollFd
+	events  [maxHot]unix.EpollEvent
+	base    time.Time
+
+	mu       sync.Mutex // guards commands
+	commands []func()
+	called   atomic.Bool // commands is not empty
+	stopping bool
+	done     chan struct{}
+}
+
+// reader is a port as the worker that reads it sees it.
+type reader struct {
+	id       fdb.PortID
+	port     *port
+	hot      bool
+	lastSeen time.Duration // when it last had frames, since worker.base
+}
+
+// run is a stretch of the batch that came from one port.
+type run struct {
+	from     *reader
+	in       *member
+	off, end int
+}
+
+func newWorker(s *Switch, index int) (*worker, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	return &worker{
+		sw:      s,
+		index:   index,
+		epoll:   epoll,
+		wake:    wake,
+		readers: map[fdb.PortID]*reader{},
+		buffers: ports.NewBuffers(ports.BatchSize),
+		scratch: ports.NewScratch(),
+		base:    time.Now(),
+		done:    make(chan struct{}),
+	}, nil
+}
+
+// loop runs until stop.
+func (w *worker) loop() {
+	runtime.LockOSThread()
+	defer close(w.done)
+	var lastWork time.Duration
+	for turn := 0; ; turn++ {
+		if w.called.Load() && w.runCommands() {
+			return
+		}
+		if w.turn() {
+			lastWork = time.Since(w.base)
+			for _, r := range w.runs {
+				r.from.lastSeen = lastWork
+			}
+			if turn%coldEvery == 0 {
+				w.pollCold()
+			}
+			continue
+		}
+		if turn%coldEvery == 0 && w.pollCold() {
+			continue
+		}
+		if now := time.Since(w.base); now-lastWork > spinTime {
+			w.sleep(now)
+			lastWork = time.Since(w.base)
+		}
+	}
+}
+
+// turn takes one batch through the switch; false if there was nothing.
+func (w *worker) turn() bool {
+	v := w.sw.view.Load()
+	w.now = w.sw.clock.Load()
+	w.buffers.Reset()
+	w.runs = w.runs[:0]
+	n := 0
+	for range w.hot {
+		if w.next >= len(w.hot) {
+			w.next = 0
+		}
+		r := w.hot[w.next]
+		if int(r.id) < len(v.ports) && v.ports[r.id] != nil && v.ports[r.id].port == r.port {
+			if got := r.port.io.Read(w.batch[n:], w.buffers); got > 0 {
+				w.runs = append(w.runs, run{r, v.ports[r.id], n, n + got})
+				n += got
+			}
+		}
+		if n == len(w.batch) {
+			break // it may have more: it stays first
+		}
+		w.next++
+	}
+	if n == 0 {
+		return false
+	}
+	if len(w.hot) > 1 && len(w.runs) == 1 {
+		w.next++ // a port that fills batches alone lets the others go first
+	}
+	for _, r := range w.runs {
+		w.process(v, r.in, w.batch[r.off:r.end])
+	}
+	w.flush()
+	for _, r := range w.runs {
+		r.from.port.io.Release()
+	}
+	return true
+}
+
+// pollCold looks which cold ports have frames and makes them hot.
+func (w *worker) pollCold() bool {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll), uintptr(unsafe.Pointer(&w.events[0])),
+		uintptr(len(w.events)), 0, 0, 0)
+	if errno != 0 || n == 0 {
+		return false
+	}
+	now := time.Since(w.base)
+	for _, e := range w.events[:n] {
+		if r := w.readers[fdb.PortID(e.Fd)]; r != nil && len(w.hot) < maxHot {
+			w.heat(r, now)
+		}
+	}
+	if len(w.hot) == maxHot {
+		w.cool(now, 0)
+	}
+	return true
+}
+
+func (w *worker) heat(r *reader, now time.Duration) {
+	r.hot, r.lastSeen = true, now
+	w.hot = append(w.hot, r)
+	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.port.io.FD(), nil)
+}
+
+// cool makes ports cold that have been silent for longer than age.
+func (w *worker) cool(now, age time.Duration) {
+	w.hot = slices.DeleteFunc(w.hot, func(r *reader) bool {
+		if now-r.lastSeen <= age {
+			return false
+		}
+		r.hot = false
+		w.watch(r)
+		return true
+	})
+}
+
+// watch puts a port into the set of cold ones. An error (a descriptor that is
+// being closed) leaves it out: its removal is on the way.
+func (w *worker) watch(r *reader) {
+	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, r.port.io.FD(),
+		&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.id)})
+}
+
+// sleep waits for a frame or a command.
+func (w *worker) sleep(now time.Duration) {
+	w.cool(now, coolTime)
+	w.pollfds = append(w.pollfds[:0],
+		unix.PollFd{Fd: int32(w.wake), Events: unix.POLLIN},
+		unix.PollFd{Fd: int32(w.epoll), Events: unix.POLLIN})
+	for _, r := range w.hot {
+		w.pollfds = append(w.pollfds, unix.PollFd{Fd: int32(r.port.io.FD()), Events: unix.POLLIN})
+	}
+	var timeout *unix.Timespec
+	if len(w.hot) > 0 {
+		ts := unix.NsecToTimespec(int64(coolTime))
+		timeout = &ts
+	}
+	n, err := unix.Ppoll(w.pollfds, timeout, nil)
+	if err != nil || n == 0 {
+		return
+	}
+	if w.pollfds[0].Revents != 0 {
+		var count [8]byte
+		_, _ = unix.Read(w.wake, count[:])
+	}
+	for _, p := range w.pollfds[2:] {
+		if p.Revents&(unix.POLLERR|unix.POLLHUP) != 0 {
+			clearError(int(p.Fd))
+		}
+	}
+	if w.pollfds[1].Revents != 0 {
+		w.pollCold()
+	}
+}
+
+// clearError takes a pending error (ENETDOWN when the link went) off a socket,
+// which would wake the worker for ever. What it means comes by netlink.
+func clearError(fd int) { _, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
+
+// call runs f in the worker between two batches and waits for it. When it
+// returns, no frame is on its way that saw an older view.
+func (w *worker) call(f func()) {
+	ran := make(chan struct{})
+	w.mu.Lock()
+	w.commands = append(w.commands, func() { f(); close(ran) })
+	w.mu.Unlock()
+	w.called.Store(true)
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(w.wake, one[:])
+	<-ran
+}
+
+func (w *worker) runCommands() (stop bool) {
+	w.called.Store(false)
+	w.mu.Lock()
+	commands := w.commands
+	w.commands = nil
+	w.mu.Unlock()
+	for _, f := range commands {
+		f()
+	}
+	return w.stopping
+}
+
+func (w *worker) add(id fdb.PortID, p *port) {
+	r := &reader{id: id, port: p}
+	w.readers[id] = r
+	w.watch(r)
+}
+
+func (w *worker) remove(id fdb.PortID) {
+	r := w.readers[id]
+	if r == nil {
+		return
+	}
+	delete(w.readers, id)
+	if r.hot {
+		w.hot = slices.DeleteFunc(w.hot, func(h *reader) bool { return h == r })
+	} else {
+		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.port.io.FD(), nil)
+	}
+}
+
+// stop ends the loop and releases the worker's descriptors.
+func (w *worker) stop() {
+	w.call(func() { w.stopping = true })
+	<-w.done
+	unix.Close(w.epoll)
+	unix.Close(w.wake)
+}

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"net/netip"
+	"path"
+	"time"
+
+	"gxswitch/internal/frame"
+)
+
+// What a key is worth where the configuration does not say.
+const (
+	DefaultGroup    = "gxswitch"
+	DefaultAgeing   = 300 * time.Second
+	DefaultFDBLimit = 8192
+)
+
+// Mode is one of the five models of a network.
+type Mode string
+
+// The modes. Routed and NAT come in a later version.
+const (
+	Bridged  Mode = "bridged"
+	HostOnly Mode = "host-only"
+	Isolated Mode = "isolated"
+	Routed   Mode = "routed"
+	NAT      Mode = "nat"
+)
+
+// Supported reports whether this version has the mode.
+func (m Mode) Supported() bool { return m == Bridged || m == HostOnly || m == Isolated }
+
+// HasHostLeg reports whether the host has an interface in the network. It bears
+// the network's name.
+func (m Mode) HasHostLeg() bool { return m == HostOnly || m == Routed || m == NAT }
+
+// NeedsUplink reports whether the network is joined to a NIC. Where it needs
+// none it must not have one.
+func (m Mode) NeedsUplink() bool { return m == Bridged || m == Routed || m == NAT }
+
+// Config is one configuration, checked.
+type Config struct {
+	File     string // as it was named; "" without one
+	Daemon   Daemon
+	Networks []Network // in the order of the files
+	Ports    []Port    // likewise; the first match wins
+}
+
+// Daemon is what concerns the daemon as a whole.
+type Daemon struct {
+	Group string // may use the control socket
+}
+
+// Network is one [network.NAME] table. It is comparable.
+type Network struct {
+	Name     string
+	Mode     Mode
+	Uplink   string       // "" where the mode needs none
+	Address  netip.Prefix // the host interface's, host bits kept; zero: the host gives it, or there is none
+	Ageing   time.Duration
+	FDBLimit int
+	MTU      int // 0: the uplink's, else 1500
+
+	Pos Position `toml:"-"` // of its header; zero from the command line
+}
+
+// NewNetwork is a network with the defaults of every key that has one.
+func NewNetwork(name string, mode Mode) Network {
+	return Network{Name: name, Mode: mode, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit}
+}
+
+// Port is one [[port]] table: what becomes of an interface of that name. It is
+// comparable.
+type Port struct {
+	Name    string // a shell pattern
+	Network string
+	MAC     frame.MAC // the guest's; zero: not told
+	Label   string
+	MTU     int // 0: left as it is
+
+	Pos Position `toml:"-"` // of its header; zero from the command line
+}
+
+// Matches reports whether the entry is about an interface of that name. The
+// pattern is path.Match's: * ? [a-z] [^a-z], and a backslash takes the next
+// character as it is.
+func (p Port) Matches(ifname string) bool {
+	ok, err := path.Match(p.Name, ifname)
+	return ok && err == nil
+}
+
+// Default is the configuration of a host without a file: no networks.
+func Default() Config { return Config{Daemon: Daemon{Group: DefaultGroup}} }
+
+// MatchPort is the first entry about an interface of that name.
+func (c Config) MatchPort(ifname string) (Port, bool) {
+	for _, p := range c.Ports {
+		if p.Matches(ifname) {
+			return p, true
+		}
+	}
+	return Port{}, false
+}

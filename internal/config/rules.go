@@ -1,0 +1,224 @@
+package config
+
+import (
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What a single value or a single object must be. A rule that asks for the mode
+// is silent where the mode itself is wrong: that has been said.
+
+const (
+	maxIfName  = 15 // IFNAMSIZ - 1, netdevice(7)
+	maxPattern = 64
+	maxLabel   = 64 // runes
+	maxGroup   = 32 // groupadd(8)
+)
+
+// notEmpty leaves it to ValidatePorts to say whether there is such a network.
+func notEmpty(s string) *Error {
+	if s == "" {
+		return problem("the text is empty")
+	}
+	return nil
+}
+
+func validGroup(s string) *Error {
+	switch {
+	case s == "":
+		return problem("the name of the group is empty").hint("leave the key out for %q", DefaultGroup)
+	case len(s) > maxGroup:
+		return problem("%s is longer than the %d bytes a group's name may have", quote(s), maxGroup)
+	}
+	return odd(s, ":,/", "the name of a group")
+}
+
+func validMode(s string) *Error {
+	switch m := Mode(s); {
+	case m.Supported():
+		return nil
+	case m == Routed || m == NAT:
+		return notYet("mode "+quote(s)).hint("this version has %s, %s and %s", Bridged, HostOnly, Isolated)
+	}
+	return problem("unknown mode %s", quote(s)).
+		hint("%s", didYouMean(s, []string{string(Bridged), string(HostOnly), string(Isolated)}))
+}
+
+// validNetwork holds a name to SPEC's alphabet, which is narrower than the
+// kernel's: a host interface and directories under /proc/sys/net bear it.
+func validNetwork(s string) *Error {
+	const want = "1 to 15 of a-z, 0-9, dot, underscore and hyphen"
+	bad := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	}
+	switch {
+	case s == "":
+		return problem("the name of the network is empty").hint(want)
+	case s == "all" || s == "default":
+		return problem("no network can be named %s: the kernel keeps the settings of every interface under that name", s).
+			hint("see /proc/sys/net/ipv4/conf/%s", s)
+	case s == "lo":
+		return problem("no network can be named lo: that is the loopback interface")
+	case s == "." || s == "..":
+		return problem("no network can be named %q: its interface is a directory in /sys/class/net", s)
+	case len(s) > maxIfName:
+		return problem("the name has %d bytes, and an interface's at most %d", len(s), maxIfName).hint(want)
+	case strings.ContainsFunc(s, bad):
+		e := problem("the name has a character no network's name may have").hint(want)
+		if l := strings.ToLower(s); !strings.ContainsFunc(l, bad) {
+			e = e.hint("write %s", quote(l))
+		}
+		return e
+	}
+	return nil
+}
+
+// validInterface is the kernel's dev_valid_name, and text that TOML can hold.
+func validInterface(s string) *Error {
+	switch {
+	case s == "" || s == "." || s == "..":
+		return problem("%q is not the name of an interface", s)
+	case len(s) > maxIfName:
+		return problem("%s has %d bytes, and an interface's name at most %d", quote(s), len(s), maxIfName)
+	}
+	return odd(s, "/:", "the name of an interface")
+}
+
+func validPattern(s string) *Error {
+	if name, ok := literal(s); ok {
+		return validInterface(name)
+	}
+	if len(s) > maxPattern {
+		return problem("%s is longer than %d bytes", quote(s), maxPattern)
+	}
+	if e := odd(s, "/:", "the name of an interface"); e != nil {
+		return e
+	}
+	if _, err := path.Match(s, ""); err != nil {
+		return problem("%s is not a shell pattern", quote(s)).
+			hint(`* any text, ? any character, [a-z] one of these; every [ needs its ]`)
+	}
+	return nil
+}
+
+func validLabel(s string) *Error {
+	if n := utf8.RuneCountInString(s); n > maxLabel {
+		return problem("the label has %d characters, and at most %d fit", n, maxLabel)
+	}
+	for i, r := range s {
+		if _, n := utf8.DecodeRuneInString(s[i:]); !unicode.IsPrint(r) || r == utf8.RuneError && n == 1 {
+			return problem("%s has an unprintable character", quote(s))
+		}
+	}
+	return nil
+}
+
+// odd refuses what does not print, white space, and the characters of the list.
+func odd(s, list, what string) *Error {
+	for i, r := range s {
+		_, n := utf8.DecodeRuneInString(s[i:])
+		if !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == utf8.RuneError && n == 1 || strings.ContainsRune(list, r) {
+			return problem("%s has %s, which %s cannot have", quote(s), quote(s[i:i+n]), what)
+		}
+	}
+	return nil
+}
+
+// literal is the one name a pattern matches, if there is just one.
+func literal(pattern string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '*', '?', '[':
+			return "", false
+		case '\\':
+			i++
+			if i == len(pattern) {
+				return "", false // not a pattern at all
+			}
+		}
+		b.WriteByte(pattern[i])
+	}
+	return b.String(), true
+}
+
+// checkAddress is about a machine's own address on a subnet.
+func checkAddress(p netip.Prefix) *Error {
+	if !p.IsValid() {
+		return problem("the address is not valid")
+	}
+	a, bits, last := p.Addr(), p.Bits(), p.Addr().BitLen()-1
+	switch {
+	case a.Is4In6():
+		return problem("%s is an IPv4 address in IPv6's clothes", p).hint("write the IPv4 address, as in %s/24", a.Unmap())
+	case bits == 0:
+		return problem("the prefix length of %s makes every address there is a neighbour", p)
+	case a.IsUnspecified():
+		return problem("%s is not an address but the lack of one", p)
+	case a.IsMulticast():
+		return problem("%s is a multicast address, not a host's", p)
+	case a.IsLoopback():
+		return problem("%s is a loopback address: it never leaves the host", p)
+	case a.Is4() && a.As4()[0] == 0:
+		return problem("%s lies in 0.0.0.0/8, which is no host's (RFC 1122, 3.2.1.3)", p)
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return problem("%s is the broadcast address, not a host's", p)
+	case bits >= last: // RFC 3021, RFC 6164: both addresses of two are hosts'
+		return nil
+	case a == p.Masked().Addr():
+		what := "the address of the network itself"
+		if a.Is6() {
+			what = "the subnet's anycast address (RFC 4291, 2.6.1)"
+		}
+		return problem("%s is %s, not a host's", p, what).hint("as in %s", netip.PrefixFrom(a.Next(), bits))
+	case a.Is4() && !p.Contains(a.Next()):
+		return problem("%s is the broadcast address of its network, not a host's", p).
+			hint("as in %s", netip.PrefixFrom(p.Masked().Addr().Next(), bits))
+	}
+	return nil
+}
+
+// uplinkFits holds the uplink to the mode.
+func uplinkFits(n *Network) *Error {
+	switch {
+	case !n.Mode.Supported():
+	case n.Mode.NeedsUplink() && n.Uplink == "":
+		return problem("the key is missing: %s network is joined to a NIC", n.Mode.article()).hint(`as in uplink = "eth0"`)
+	case !n.Mode.NeedsUplink() && n.Uplink != "":
+		reach := "each other and the host"
+		if n.Mode == Isolated {
+			reach = "each other"
+		}
+		return problem("%s network has no uplink: its guests reach %s, nothing outside", n.Mode.article(), reach).
+			hint("leave the key out, or write mode = %q", Bridged)
+	case n.Uplink != "" && n.Uplink == n.Name:
+		return problem("%s is the network's own name: its uplink is another interface", word(n.Uplink))
+	}
+	return nil
+}
+
+// addressFits holds the address to the mode.
+func addressFits(n *Network) *Error {
+	if !n.Address.IsValid() || !n.Mode.Supported() || n.Mode.HasHostLeg() {
+		return nil
+	}
+	e := problem("%s network has no host interface to bear an address", n.Mode.article())
+	if n.Mode == Bridged {
+		return e.hint("the host keeps its address on the uplink")
+	}
+	return e.hint("leave the key out, or write mode = %q", HostOnly)
+}
+
+// names of the things in a list, for suggestions.
+func names[T any](list []T, name func(T) string) []string {
+	var all []string
+	for _, t := range list {
+		all = append(all, name(t))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

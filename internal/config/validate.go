@@ -1,0 +1,148 @@
+package config
+
+// Validate holds the network to the rules that concern it alone. The error is
+// Errors, without positions.
+func (n Network) Validate() error {
+	var es Errors
+	if e := validNetwork(n.Name); e != nil {
+		e.Key = n.path()
+		es = append(es, e)
+	}
+	return append(es, checkKeys(networkKeys(), &n, n.path())...).err()
+}
+
+// Validate holds the port to the rules that concern it alone. The error is
+// Errors, without positions.
+func (p Port) Validate() error { return checkKeys(portKeys(), &p, p.path()).err() }
+
+func checkKeys[T any](keys []key[T], t *T, path string) Errors {
+	var es Errors
+	for _, k := range keys {
+		if e := k.check(t); e != nil {
+			e.Key = sub(path, k.name)
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
+// path is how a message names the network.
+func (n Network) path() string { return keyPath("network", n.Name) }
+
+// path is how a message names the port. [[port]] tables have no key of their
+// own.
+func (p Port) path() string {
+	if p.Name == "" {
+		return "port"
+	}
+	return keyPath("port", p.Name)
+}
+
+// ValidateNetworks holds networks to the rules between them. It does not repeat
+// Validate. The error is Errors, without positions.
+func ValidateNetworks(networks []Network) error {
+	var es Errors
+	crossNetworks(networks, func(i int, key string, e *Error) {
+		e.Key = sub(networks[i].path(), key)
+		es = append(es, e)
+	})
+	return es.err()
+}
+
+// ValidatePorts holds ports to the rules between them, and between them and the
+// networks. It does not repeat Validate. The error is Errors, without positions.
+func ValidatePorts(ports []Port, networks []Network) error {
+	var es Errors
+	crossPorts(ports, networks, func(i int, key string, e *Error) {
+		e.Key = sub(ports[i].path(), key)
+		es = append(es, e)
+	})
+	return es.err()
+}
+
+// crossNetworks reports what is wrong with the i-th network's key, "" for its
+// name. Of two networks in each other's way the later is to blame.
+func crossNetworks(networks []Network, report func(i int, key string, e *Error)) {
+	named := map[string]Network{}
+	for i, n := range networks {
+		if first, ok := named[n.Name]; ok {
+			report(i, "", problem("there is a network of that name already%s", first.Pos.in()))
+			continue
+		}
+		named[n.Name] = n
+	}
+	uplinks := map[string]Network{}
+	for i, n := range networks {
+		if n.Uplink == "" || !n.Mode.NeedsUplink() {
+			continue
+		}
+		if other, ok := named[n.Uplink]; ok && other.Name != n.Name {
+			report(i, "uplink", problem("%s is a network%s, and an uplink is a NIC", word(n.Uplink), other.Pos.in()))
+		}
+		first, taken := uplinks[n.Uplink]
+		switch {
+		case !taken:
+			uplinks[n.Uplink] = n
+		case first.Name != n.Name:
+			report(i, "uplink", problem("%s is the uplink of network %s already%s", word(n.Uplink), word(first.Name), first.Pos.in()).
+				hint("one NIC serves one bridged network: uplink_vlan, to share it, comes in a later version"))
+		}
+	}
+	var addressed []Network
+	for i, n := range networks {
+		if !n.Address.IsValid() || !n.Mode.HasHostLeg() {
+			continue
+		}
+		for _, o := range addressed {
+			// A link-local prefix means another subnet on every link (RFC 4291, 2.5.6).
+			scoped := n.Address.Addr().Is6() && n.Address.Addr().IsLinkLocalUnicast()
+			if o.Name != n.Name && o.Address.Overlaps(n.Address) && !scoped {
+				report(i, "address", problem("%s overlaps %s of network %s%s", n.Address, o.Address, word(o.Name), o.Pos.in()))
+				break
+			}
+		}
+		addressed = append(addressed, n)
+	}
+}
+
+// crossPorts reports what is wrong with the i-th port's key.
+func crossPorts(ports []Port, networks []Network, report func(i int, key string, e *Error)) {
+	uplinks, legs, known := map[string]Network{}, map[string]Network{}, map[string]bool{}
+	for _, n := range networks {
+		known[n.Name] = true
+		if n.Uplink != "" && n.Mode.NeedsUplink() {
+			uplinks[n.Uplink] = n
+		}
+		if n.Mode.HasHostLeg() {
+			legs[n.Name] = n
+		}
+	}
+	named := map[string]Port{}
+	for i, p := range ports {
+		if p.Name != "" {
+			if first, ok := named[p.Name]; ok {
+				report(i, "name", problem("there is a port of that name already%s", first.Pos.in()).
+					hint("two patterns may overlap, and the first one wins, but they may not be the same"))
+			} else {
+				named[p.Name] = p
+			}
+		}
+		if name, ok := literal(p.Name); ok {
+			if n, ok := uplinks[name]; ok {
+				report(i, "name", problem("%s is the uplink of network %s%s and cannot be a guest's port", word(name), word(n.Name), n.Pos.in()))
+			}
+			if n, ok := legs[name]; ok {
+				report(i, "name", problem("%s is the host interface of network %s%s and cannot be a guest's port", word(name), word(n.Name), n.Pos.in()))
+			}
+		}
+		if p.Network != "" && !known[p.Network] {
+			e := problem("there is no network %s", word(p.Network))
+			if all := names(networks, func(n Network) string { return n.Name }); len(all) > 0 {
+				e = e.hint("%s", didYouMean(p.Network, all))
+			} else {
+				e = e.hint("add a table [%s]", keyPath("network", p.Network))
+			}
+			report(i, "network", e)
+		}
+	}
+}

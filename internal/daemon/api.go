@@ -1,0 +1,402 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"gxswitch/dataplane"
+	"gxswitch/fdb"
+	"gxswitch/internal/config"
+	"gxswitch/internal/control"
+	"gxswitch/internal/frame"
+	"gxswitch/internal/host"
+	"gxswitch/internal/version"
+)
+
+// The manager is what the control socket serves.
+var _ control.Switch = (*manager)(nil)
+
+// engineName is the only engine of this version.
+const engineName = "afpacket"
+
+// defaultVLAN is what every port carries: untagged is VLAN 1, tagged frames
+// pass as they are.
+const defaultVLAN = "1p/2-4094"
+
+// Status implements control.Switch.
+func (m *manager) Status() control.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return control.Status{
+		Version: version.String(), Engine: engineName, UptimeS: int64(time.Since(m.started) / time.Second),
+		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
+	}
+}
+
+// Networks implements control.Switch.
+func (m *manager) Networks() []control.Network {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := []control.Network{}
+	for _, st := range m.sw.NetworkStats() {
+		if n := m.networks[st.Name]; n != nil {
+			rows = append(rows, m.networkRow(n, st))
+		}
+	}
+	slices.SortFunc(rows, func(a, b control.Network) int { return cmp.Compare(a.Name, b.Name) })
+	return rows
+}
+
+func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Network {
+	row := control.Network{
+		Name: n.spec.Name, Mode: string(n.spec.Mode), Uplink: n.spec.Uplink, MTU: m.mtu(n.spec), Ports: st.Ports,
+		FDBEntries: st.FDBEntries, FDBLimit: st.FDBLimit, AgeingS: n.spec.Ageing.Seconds(), Source: n.source(),
+	}
+	if n.spec.Address.IsValid() {
+		row.Address = n.spec.Address.String()
+	}
+	return row
+}
+
+func (m *manager) networkRowOf(name string) control.Network {
+	for _, st := range m.sw.NetworkStats() {
+		if st.Name == name {
+			return m.networkRow(m.networks[name], st)
+		}
+	}
+	return control.Network{Name: name}
+}
+
+func noNetwork(name string) error {
+	return control.Errorf(control.CodeNotFound, "network %s: no such network", name).
+		WithHint("gxswitch network list shows those there are")
+}
+
+func noPort(name string) error {
+	return control.Errorf(control.CodeNotFound, "port %s: no such port", name).
+		WithHint("gxswitch port list shows those there are")
+}
+
+// AddNetwork implements control.Switch.
+func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	spec, err := applyNetwork(config.NewNetwork(s.Name, config.Mode(s.Mode)), s)
+	if err != nil {
+		return control.Network{}, err
+	}
+	if n := m.networks[s.Name]; n != nil {
+		if unplaced(n.spec) == spec {
+			return m.networkRowOf(s.Name), nil
+		}
+		return control.Network{}, control.Errorf(control.CodeConflict,
+			"network %s exists with other settings (mode %s, not %s, or another address, uplink, mtu, ageing or fdb_limit)", s.Name, n.spec.Mode, spec.Mode).
+			WithHint("gxswitch network set %s changes it", s.Name)
+	}
+	if err := config.ValidateNetworks(append(m.specs(), spec)); err != nil {
+		return control.Network{}, refused(err, control.CodeConflict)
+	}
+	if spec.Uplink != "" {
+		l, ok := m.linkByName(spec.Uplink)
+		if !ok {
+			return control.Network{}, control.Errorf(control.CodeNotFound, "network %s: uplink %s: no such interface", s.Name, spec.Uplink).
+				WithHint("ip link shows the names of interfaces")
+		}
+		if p := m.ports[l.Index]; p != nil {
+			return control.Network{}, control.Errorf(control.CodeConflict, "network %s: uplink %s is a port of network %s", s.Name, spec.Uplink, p.want.spec.Network).
+				WithHint("gxswitch port del %s", spec.Uplink)
+		}
+		if err := attachable(l); err != nil {
+			return control.Network{}, refused(err, control.CodeRefused)
+		}
+	}
+	if err := m.addNetwork(spec, true); err != nil {
+		return control.Network{}, refused(err, control.CodeRefused)
+	}
+	m.settleAll()
+	return m.networkRowOf(s.Name), m.journal()
+}
+
+// applyNetwork puts the fields that s has into spec.
+func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, error) {
+	spec.Pos = config.Position{}
+	if s.Mode != "" {
+		spec.Mode = config.Mode(s.Mode)
+	}
+	if s.Uplink != "" {
+		spec.Uplink = s.Uplink
+	}
+	if s.Address != nil {
+		a, err := config.ParseAddress(*s.Address)
+		if err != nil {
+			return spec, refused(err, control.CodeUsage)
+		}
+		spec.Address = a
+	}
+	if s.MTU != nil {
+		spec.MTU = *s.MTU
+	}
+	if s.Ageing != nil {
+		spec.Ageing = time.Duration(*s.Ageing)
+	}
+	if s.FDBLimit != nil {
+		spec.FDBLimit = *s.FDBLimit
+	}
+	if err := spec.Validate(); err != nil {
+		return spec, refused(err, control.CodeUsage)
+	}
+	return spec, nil
+}
+
+// SetNetwork implements control.Switch.
+func (m *manager) SetNetwork(s control.NetworkSpec) (control.Network, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.networks[s.Name]
+	if n == nil {
+		return control.Network{}, noNetwork(s.Name)
+	}
+	spec, err := applyNetwork(n.spec, s)
+	if err != nil {
+		return control.Network{}, err
+	}
+	if spec.Mode != n.spec.Mode || spec.Uplink != n.spec.Uplink {
+		return control.Network{}, control.Errorf(control.CodeRefused, "network %s: mode and uplink can't be changed while it exists", s.Name).
+			WithHint("gxswitch network del %s, then add it anew", s.Name)
+	}
+	others := slices.DeleteFunc(m.specs(), func(o config.Network) bool { return o.Name == s.Name })
+	if err := config.ValidateNetworks(append(others, spec)); err != nil {
+		return control.Network{}, refused(err, control.CodeConflict)
+	}
+	if err := m.setNetwork(n, spec); err != nil {
+		return control.Network{}, refused(err, control.CodeRefused)
+	}
+	return m.networkRowOf(s.Name), m.journal()
+}
+
+// DelNetwork implements control.Switch.
+func (m *manager) DelNetwork(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.networks[name]
+	if n == nil {
+		return noNetwork(name)
+	}
+	return errors.Join(m.delNetwork(n), m.journal())
+}
+
+// FDB implements control.Switch.
+func (m *manager) FDB(network, port string) ([]control.FDBEntry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if network != "" && m.networks[network] == nil {
+		return nil, noNetwork(network)
+	}
+	if port != "" && m.portByName(port) == nil {
+		return nil, noPort(port)
+	}
+	rows := []control.FDBEntry{}
+	for _, spec := range m.specs() {
+		if network != "" && spec.Name != network {
+			continue
+		}
+		entries, err := m.sw.FDB(spec.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if port == "" || e.PortName == port {
+				rows = append(rows, control.FDBEntry{Network: spec.Name, VLAN: int(e.Key.VLAN()), MAC: e.Key.MAC(),
+					Port: e.PortName, AgeS: e.AgeSeconds, Kind: e.Kind.String()})
+			}
+		}
+	}
+	return rows, nil
+}
+
+// vlanOf is the VLAN that an FDBSpec means.
+func vlanOf(s control.FDBSpec) (uint16, error) {
+	if s.VLAN == 0 {
+		return 1, nil
+	}
+	if s.VLAN < 1 || s.VLAN > 4094 {
+		return 0, control.Errorf(control.CodeUsage, "vlan %d: want 1 to 4094", s.VLAN)
+	}
+	return uint16(s.VLAN), nil
+}
+
+// AddFDB implements control.Switch.
+func (m *manager) AddFDB(s control.FDBSpec) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	vlan, err := vlanOf(s)
+	if err != nil {
+		return err
+	}
+	if s.MAC.IsZero() || s.MAC.IsMulticast() {
+		return control.Errorf(control.CodeUsage, "MAC address %s is no station's: want a unicast address", s.MAC)
+	}
+	if m.portByName(s.Port) == nil {
+		return noPort(s.Port)
+	}
+	switch err := m.sw.AddFDB(s.Port, vlan, s.MAC); {
+	case errors.Is(err, fdb.ErrExists):
+		return control.Errorf(control.CodeConflict, "%s in VLAN %d is pinned to another port, not to %s", s.MAC, vlan, s.Port).
+			WithHint("gxswitch fdb del %s removes a static entry", s.MAC)
+	case errors.Is(err, fdb.ErrFull):
+		return control.Errorf(control.CodeRefused, "%s: the forwarding database is full of static entries", s.MAC).
+			WithHint("gxswitch network set NETWORK --fdb-limit N raises the limit")
+	default:
+		return err
+	}
+}
+
+// DelFDB implements control.Switch.
+func (m *manager) DelFDB(s control.FDBSpec) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	vlan, err := vlanOf(s)
+	if err != nil {
+		return err
+	}
+	if m.networks[s.Network] == nil {
+		return noNetwork(s.Network)
+	}
+	found, err := m.sw.DelFDB(s.Network, vlan, s.MAC)
+	switch {
+	case errors.Is(err, fdb.ErrExists):
+		return control.Errorf(control.CodeRefused, "%s is the host's own address in network %s, it can't be removed", s.MAC, s.Network)
+	case err != nil:
+		return err
+	case !found:
+		return control.Errorf(control.CodeNotFound, "%s in VLAN %d: no such entry in network %s", s.MAC, vlan, s.Network).
+			WithHint("gxswitch fdb list --network %s", s.Network)
+	}
+	return nil
+}
+
+// FlushFDB implements control.Switch.
+func (m *manager) FlushFDB(network, port string) (control.Flushed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if network != "" && m.networks[network] == nil {
+		return control.Flushed{}, noNetwork(network)
+	}
+	if port != "" {
+		n, err := m.sw.FlushFDB(network, port)
+		if err != nil {
+			return control.Flushed{}, noPort(port)
+		}
+		return control.Flushed{Entries: n}, nil
+	}
+	total := 0
+	for name := range m.networks {
+		if network == "" || network == name {
+			n, err := m.sw.FlushFDB(name, "")
+			if err != nil {
+				return control.Flushed{}, err
+			}
+			total += n
+		}
+	}
+	return control.Flushed{Entries: total}, nil
+}
+
+// Stats implements control.Switch.
+func (m *manager) Stats(names []string) (control.Stats, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := control.Stats{Ports: []control.PortStats{}, Networks: []control.NetworkStats{}}
+	found := map[string]bool{}
+	for _, p := range m.sw.PortStats() {
+		if len(names) == 0 || slices.Contains(names, p.Name) {
+			found[p.Name] = true
+			st.Ports = append(st.Ports, portStats(p))
+		}
+	}
+	for _, name := range names {
+		if !found[name] {
+			return control.Stats{}, noPort(name)
+		}
+	}
+	for _, n := range m.sw.NetworkStats() {
+		st.Networks = append(st.Networks, control.NetworkStats{Network: n.Name, FDBEntries: n.FDBEntries, FDBLimit: n.FDBLimit, Flooded: n.Flooded})
+	}
+	slices.SortFunc(st.Ports, func(a, b control.PortStats) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(st.Networks, func(a, b control.NetworkStats) int { return cmp.Compare(a.Network, b.Network) })
+	return st, nil
+}
+
+func portStats(p dataplane.PortStats) control.PortStats {
+	s := control.PortStats{
+		Port: p.Name, Network: p.Network, RxPackets: p.RxPackets, RxBytes: p.RxBytes, TxPackets: p.TxPackets, TxBytes: p.TxBytes,
+		Forwarded: p.Forwarded, Flooded: p.Flooded, Consumed: p.Consumed, Drops: map[string]uint64{},
+	}
+	for r := range frame.DropReason(frame.NumReasons) {
+		s.RxDropped += p.RxDrops[r]
+		s.TxDropped += p.TxDrops[r]
+		if n := p.RxDrops[r] + p.TxDrops[r]; n > 0 {
+			s.Drops[r.String()] = n
+		}
+	}
+	return s
+}
+
+// Config implements control.Switch.
+func (m *manager) Config() control.ConfigText {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return control.ConfigText{File: m.cfg.File, TOML: m.cfg.TOML()}
+}
+
+// Reload implements control.Switch.
+func (m *manager) Reload() (control.Reloaded, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cfg.File == "" {
+		return control.Reloaded{}, control.Errorf(control.CodeRefused, "the daemon runs without a configuration file").
+			WithHint("start it with gxswitch daemon --config FILE")
+	}
+	cfg, err := config.Load(m.cfg.File)
+	if err != nil {
+		return control.Reloaded{}, refused(err, control.CodeRefused)
+	}
+	changes, err := m.reload(cfg)
+	if err != nil {
+		return control.Reloaded{}, refused(err, control.CodeRefused)
+	}
+	for _, c := range changes {
+		m.log.Info("reload", "change", c)
+	}
+	return control.Reloaded{Changes: append([]string{}, changes...)}, nil
+}
+
+// refused makes an error of this machine one of the API's, keeping its hint.
+func refused(err error, code control.Code) error {
+	var api *control.Error
+	if errors.As(err, &api) {
+		return api
+	}
+	e := control.Errorf(code, "%s", err)
+	var checks config.Errors
+	if errors.As(err, &checks) {
+		e.Message, e.Hint = checks[0].Error(), checks[0].Hint
+		for _, more := range checks[1:] {
+			e.Message += "; " + more.Error()
+		}
+	}
+	var check *config.Error
+	var hint *hinted
+	if errors.As(err, &hint) {
+		e.Hint = hint.hint
+	} else if checks == nil && errors.As(err, &check) {
+		e.Message, e.Hint = check.Error(), check.Hint
+	}
+	if errors.Is(err, host.ErrNoLink) {
+		e.Code = control.CodeNotFound
+	}
+	return e
+}

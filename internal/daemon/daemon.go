@@ -1,0 +1,195 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"gxswitch/dataplane"
+	"gxswitch/internal/config"
+	"gxswitch/internal/control"
+	"gxswitch/internal/host"
+	"gxswitch/internal/version"
+)
+
+// Options are the daemon's flags.
+type Options struct {
+	ConfigFile     string
+	ConfigRequired bool   // the file was named, so it must be there
+	RunDir         string // holds control.sock
+	StateDir       string
+	Socket         string // overrides RunDir's
+	Engine         string // auto, afpacket or ebpf
+	Workers        int    // 0: one a CPU
+	Log            *slog.Logger
+}
+
+// Run is the daemon: it returns when ctx is done and everything it changed is
+// put back, or when it can't start. SIGHUP reloads.
+func Run(ctx context.Context, opt Options) (err error) {
+	log := opt.Log
+	switch opt.Engine {
+	case "auto", "afpacket", "":
+	case "ebpf":
+		return control.Errorf(control.CodeRefused, "engine ebpf is not in this version").WithHint("--engine afpacket, or auto")
+	default:
+		return control.Errorf(control.CodeUsage, "engine %q: want auto, afpacket or ebpf", opt.Engine)
+	}
+	cfg, err := loadConfig(opt, log)
+	if err != nil {
+		return err
+	}
+	if err := mayRun(); err != nil {
+		return err
+	}
+	for _, dir := range []string{opt.RunDir, opt.StateDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+
+	// The socket comes first: whoever else runs here is found before anything
+	// is touched.
+	socket := opt.Socket
+	if socket == "" {
+		socket = filepath.Join(opt.RunDir, "control.sock")
+	}
+	server, err := control.Listen(control.ServerOptions{Socket: socket, Group: cfg.Daemon.Group, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+
+	st, err := loadState(opt.StateDir)
+	if err != nil {
+		log.Warn("the journal of the last run can't be read, it starts anew", "err", err)
+	}
+
+	// A worker that spins or waits in the kernel keeps a processor of Go's: the
+	// rest of the program gets its own.
+	workers := opt.Workers
+	if workers <= 0 {
+		workers = runtime.NumCPU()
+	}
+	runtime.GOMAXPROCS(workers + 2)
+	sw, err := dataplane.New(dataplane.Options{Workers: workers, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sw.Close()) }()
+	m := newManager(sw, log, opt.StateDir)
+
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	addrs, err := host.WatchAddrs(watching)
+	if err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
+	sw.SetHostAddresses(<-addrs)
+	events, err := host.Watch(watching)
+	if err != nil {
+		return fmt.Errorf("watch interfaces: %w", err)
+	}
+	if err := m.start(cfg, st); err != nil {
+		m.stop()
+		return err
+	}
+	watchers.Go(func() { m.followAddrs(addrs) })
+	watchers.Go(func() { m.follow(events) })
+	watchers.Go(func() { m.reloadOnHangup(watching) })
+
+	served := make(chan error, 1)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	go func() { served <- server.Serve(serving, m) }()
+
+	log.Info("ready", "version", version.String(), "engine", engineName, "workers", workers, "socket", socket)
+	if err := notify("READY=1"); err != nil {
+		log.Warn("tell the service manager", "err", err)
+	}
+
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		served <- nil
+	}
+	log.Info("stopping")
+	_ = notify("STOPPING=1")
+	stopServing()
+	err = errors.Join(err, <-served)
+	stopWatching()
+	watchers.Wait()
+	m.stop()
+	return err
+}
+
+// loadConfig reads the file. Without one at the usual place the daemon starts
+// without networks: the command line adds them.
+func loadConfig(opt Options, log *slog.Logger) (config.Config, error) {
+	cfg, err := config.Load(opt.ConfigFile)
+	if errors.Is(err, fs.ErrNotExist) && !opt.ConfigRequired {
+		log.Warn("no configuration file, starting without networks", "file", opt.ConfigFile)
+		return config.Default(), nil
+	}
+	return cfg, err
+}
+
+// mayRun refuses early, and in words, a process that could do nothing.
+func mayRun() error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+		return nil
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return control.Errorf(control.CodeRefused, "no privileges to open raw sockets").
+			WithHint("run it as root, or with CAP_NET_RAW and CAP_NET_ADMIN")
+	}
+	return fmt.Errorf("open a packet socket: %w", err)
+}
+
+func (m *manager) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, unix.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			if _, err := m.Reload(); err != nil {
+				m.log.Error("reload, nothing was changed", "err", err)
+			}
+		}
+	}
+}
+
+// notify tells the service manager how things are (sd_notify(3)).
+func notify(state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	if path[0] == '@' {
+		path = "\x00" + path[1:]
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte(state))
+	return err
+}

@@ -1,0 +1,17 @@
+// Package daemon brings reality to what the configuration and the command line
+// want: it watches the host's links, makes and removes networks, attaches and
+// detaches ports, and puts back what it changed when they go.
+//
+//	daemon.go    start, serve, stop
+//	manager.go   what is wanted, and what there is
+//	network.go   networks come, change and go
+//	port.go      interfaces become ports and cease to be
+//	reload.go    from one configuration to the next
+//	api.go       the control API's methods
+//	state.go     what must outlive a crash
+//
+// Everything about networks and ports happens under one lock, in the order of
+// events; no frame ever waits for it. The journal (state.go) is written before
+// an interface is touched, so that the next daemon can restore it whatever
+// happens to this one.
+package daemon

@@ -1,0 +1,263 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"gxswitch/dataplane"
+	"gxswitch/internal/config"
+	"gxswitch/internal/host"
+)
+
+// manager holds what is wanted and what there is, and closes the gap.
+type manager struct {
+	sw       *dataplane.Switch
+	log      *slog.Logger
+	stateDir string
+	bootID   string
+	netNS    uint64
+	started  time.Time
+
+	mu  sync.Mutex // guards all below
+	cfg config.Config
+
+	links    map[int]host.Link
+	networks map[string]*network
+	ports    map[int]*port           // attached, by ifindex
+	runtime  map[string]*runtimePort // of the command line, by interface name
+	removed  map[string]bool         // configured ports that the command line took out, by interface name
+	problems map[string]string       // interface name → why it is not attached though it should be
+	touched  map[int]touched         // by ifindex: what to restore
+}
+
+// network is one that exists.
+type network struct {
+	spec    config.Network
+	runtime bool // made by the command line
+	leg     host.Leg
+}
+
+// port is an interface that is attached.
+type port struct {
+	link host.Link
+	role dataplane.Role
+	want want
+}
+
+// name is what users call the port. The host's leg is called by the end that
+// the host sees, which bears the network's name.
+func (p *port) name() string {
+	if p.role == dataplane.Host {
+		return p.want.spec.Network
+	}
+	return p.link.Name
+}
+
+// want is what an interface should be.
+type want struct {
+	role   dataplane.Role
+	spec   config.Port // Name is the interface's, no pattern
+	source string      // "config" or "runtime"
+}
+
+// runtimePort is a port of the command line, or (override) what the command
+// line changed of a configured one.
+type runtimePort struct {
+	ifindex  int
+	override bool
+	spec     config.Port
+}
+
+func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manager {
+	return &manager{
+		sw: sw, log: log, stateDir: stateDir,
+		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(),
+		links:    map[int]host.Link{},
+		networks: map[string]*network{},
+		ports:    map[int]*port{},
+		runtime:  map[string]*runtimePort{},
+		removed:  map[string]bool{},
+		problems: map[string]string{},
+		touched:  map[int]touched{},
+	}
+}
+
+// start makes the configured networks, takes over what a predecessor left, and
+// attaches every port that is there.
+func (m *manager) start(cfg config.Config, st state) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	links, err := host.Links()
+	if err != nil {
+		return err
+	}
+	for _, n := range cfg.Networks {
+		if err := m.addNetwork(n, false); err != nil {
+			return err
+		}
+	}
+	m.cfg = cfg
+	m.adopt(st, links)
+	if err := m.sweepLegs(); err != nil {
+		return err
+	}
+	if links, err = host.Links(); err != nil { // with the legs
+		return err
+	}
+	for _, l := range links {
+		m.links[l.Index] = l
+	}
+	for _, l := range links {
+		m.settle(l)
+	}
+	for index, t := range m.touched { // a predecessor's ports that nobody wants now
+		if m.ports[index] == nil {
+			m.restore(m.links[index], t)
+		}
+	}
+	for _, n := range m.networks {
+		if _, there := m.linkByName(n.spec.Uplink); n.spec.Uplink != "" && !there {
+			m.log.Warn("uplink is not there, the network waits for it",
+				"network", n.spec.Name, "uplink", n.spec.Uplink, "hint", "ip link shows the names of interfaces")
+		}
+	}
+	return m.journal()
+}
+
+// stop gives every interface back as it was. Ports of the command line stay in
+// the journal for the next daemon.
+func (m *manager) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.ports {
+		if p.role != dataplane.Host {
+			m.detach(p, true)
+		}
+	}
+	for _, n := range m.networks {
+		m.dropLeg(n)
+	}
+	if err := m.journal(); err != nil {
+		m.log.Error("stop", "err", err)
+	}
+}
+
+// follow handles links as they come, change and go.
+func (m *manager) follow(events <-chan host.Event) {
+	for ev := range events {
+		m.mu.Lock()
+		if ev.Gone {
+			m.gone(ev.Link)
+		} else {
+			m.links[ev.Link.Index] = ev.Link
+			m.settle(ev.Link)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// followAddrs tells the dataplane the host's own addresses.
+func (m *manager) followAddrs(sets <-chan []netip.Addr) {
+	for set := range sets {
+		m.sw.SetHostAddresses(set)
+	}
+}
+
+// wanted is what the interface should be; false: none of ours.
+func (m *manager) wanted(l host.Link) (want, bool) {
+	for _, n := range m.networks {
+		switch l.Name {
+		case n.leg.Inner.Name:
+			return want{dataplane.Host, config.Port{Name: l.Name, Network: n.spec.Name}, n.source()}, n.leg.Inner.Index == l.Index
+		case n.leg.Host.Name:
+			return want{}, false
+		case n.spec.Uplink:
+			return want{dataplane.Uplink, config.Port{Name: l.Name, Network: n.spec.Name}, n.source()}, true
+		}
+	}
+	if r := m.runtime[l.Name]; r != nil && (!r.override || r.ifindex == l.Index) {
+		source := "runtime"
+		if r.override {
+			source = "config"
+		}
+		return want{dataplane.Guest, r.spec, source}, m.networks[r.spec.Network] != nil
+	}
+	if m.removed[l.Name] {
+		return want{}, false
+	}
+	if spec, ok := m.cfg.MatchPort(l.Name); ok && m.networks[spec.Network] != nil {
+		spec.Name = l.Name
+		return want{dataplane.Guest, spec, "config"}, true
+	}
+	return want{}, false
+}
+
+func (n *network) source() string {
+	if n.runtime {
+		return "runtime"
+	}
+	return "config"
+}
+
+// specs are the networks there are, sorted by name.
+func (m *manager) specs() []config.Network {
+	var specs []config.Network
+	for _, n := range m.networks {
+		specs = append(specs, n.spec)
+	}
+	slices.SortFunc(specs, func(a, b config.Network) int { return cmp.Compare(a.Name, b.Name) })
+	return specs
+}
+
+func (m *manager) linkByName(name string) (host.Link, bool) {
+	for _, l := range m.links {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return host.Link{}, false
+}
+
+// mtu is the network's: what is configured, else the uplink's, else 1500.
+func (m *manager) mtu(n config.Network) int {
+	if n.MTU != 0 {
+		return n.MTU
+	}
+	if l, ok := m.linkByName(n.Uplink); ok {
+		return l.MTU
+	}
+	return 1500
+}
+
+// portByName finds an attached port by what users call it.
+func (m *manager) portByName(name string) *port {
+	for _, p := range m.ports {
+		if p.name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// sweepLegs removes host legs that a predecessor left and nobody wants.
+func (m *manager) sweepLegs() error {
+	left, err := host.LeftoverLegs()
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 {
+			continue
+		}
+		m.log.Info("remove the host leg that an earlier daemon left", "network", name)
+		if err := host.DelLeg(name); err != nil {
+			return fmt.Errorf("network %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"gxswitch/dataplane"
+	"gxswitch/internal/frame"
+	"gxswitch/internal/host"
+	"gxswitch/ports"
+)
+
+// settle brings one interface to what is wanted of it.
+func (m *manager) settle(l host.Link) {
+	for _, n := range m.networks {
+		if n.leg.Host.Index == l.Index { // its MAC is pinned behind the inner end
+			n.leg.Host = l
+			if inner := m.ports[n.leg.Inner.Index]; inner != nil {
+				m.update(inner, inner.link, inner.want)
+			}
+			return
+		}
+	}
+	p := m.ports[l.Index]
+	w, ok := m.wanted(l)
+	if p != nil && (!ok || p.link.Name != l.Name || p.role != w.role || p.want.spec.Network != w.spec.Network) {
+		m.detach(p, true)
+		p = nil
+	}
+	switch {
+	case !ok:
+		delete(m.problems, l.Name)
+	case p == nil:
+		if err := m.attach(l, w); err != nil {
+			if text := err.Error(); m.problems[l.Name] != text { // an event a second must not be a line a second
+				m.problems[l.Name] = text
+				m.log.Error("attach", "port", l.Name, "network", w.spec.Network, "err", err)
+			}
+		}
+	default:
+		m.update(p, l, w)
+	}
+}
+
+func (m *manager) settleAll() {
+	indexes := make([]int, 0, len(m.links))
+	for i := range m.links {
+		indexes = append(indexes, i)
+	}
+	slices.Sort(indexes)
+	for _, i := range indexes {
+		m.settle(m.links[i])
+	}
+}
+
+// gone forgets an interface that no longer exists.
+func (m *manager) gone(l host.Link) {
+	delete(m.links, l.Index)
+	delete(m.problems, l.Name)
+	delete(m.removed, l.Name)
+	delete(m.touched, l.Index)
+	if r := m.runtime[l.Name]; r != nil && r.override {
+		delete(m.runtime, l.Name)
+	}
+	if p := m.ports[l.Index]; p != nil {
+		m.detach(p, false)
+		if err := m.journal(); err != nil {
+			m.log.Error("detach", "port", p.name(), "err", err)
+		}
+	}
+	for _, n := range m.networks {
+		if i := n.leg.Inner.Index; i != 0 && (i == l.Index || n.leg.Host.Index == l.Index) {
+			m.log.Warn("somebody removed the host leg, it is made again", "network", n.spec.Name)
+			n.leg = host.Leg{}
+			if err := m.ensureLeg(n); err != nil {
+				m.log.Error("host leg", "network", n.spec.Name, "err", err)
+			}
+		}
+	}
+}
+
+// attach makes the interface a port: journal, seal, open, join. What a failure
+// leaves half done is undone.
+func (m *manager) attach(l host.Link, w want) (err error) {
+	if err := attachable(l); err != nil {
+		return err
+	}
+	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
+		was, err := host.Inspect(l)
+		if err != nil {
+			return err
+		}
+		m.touched[l.Index] = touched{Name: l.Name, IfIndex: l.Index, Sealed: w.role == dataplane.Guest, Was: was, WasMTU: l.MTU}
+		if err := m.journal(); err != nil {
+			delete(m.touched, l.Index)
+			return err
+		}
+	}
+	defer func() {
+		if t, ok := m.touched[l.Index]; err != nil && ok {
+			m.restore(l, t)
+		}
+	}()
+	if w.role == dataplane.Guest {
+		err = host.Seal(l)
+	} else if !l.AdminUp {
+		err = host.SetUp(l.Index, true)
+	}
+	if err != nil {
+		return err
+	}
+	if mtu := m.portMTU(l, w); mtu != l.MTU {
+		if err := host.SetMTU(l.Index, mtu); err != nil {
+			return err
+		}
+	}
+	if l, err = host.LinkByIndex(l.Index); err != nil {
+		return err
+	}
+	m.links[l.Index] = l
+	io, err := ports.OpenPacket(l.Index, ports.PacketOptions{Promiscuous: w.role == dataplane.Uplink || l.Kind == ""})
+	if err != nil {
+		return err
+	}
+	p := &port{link: l, role: w.role, want: w}
+	cfg := dataplane.PortConfig{Name: p.name(), Network: w.spec.Network, Role: w.role, MTU: l.MTU, Up: l.Running, Local: m.local(p)}
+	if err := m.sw.Attach(cfg, io); err != nil {
+		return err
+	}
+	m.ports[l.Index] = p
+	delete(m.problems, l.Name)
+	m.log.Info("port attached", "port", p.name(), "network", w.spec.Network, "role", w.role.String())
+	return nil
+}
+
+// attachable refuses interfaces that something else moves frames for.
+func attachable(l host.Link) error {
+	switch {
+	case l.Loopback:
+		return fmt.Errorf("%s is the loopback interface", l.Name)
+	case l.Master != 0:
+		master := fmt.Sprintf("interface %d", l.Master)
+		if b, err := host.LinkByIndex(l.Master); err == nil {
+			master = b.Kind + " " + b.Name
+		}
+		return &hinted{fmt.Errorf("interface %s is enslaved to %s", l.Name, master),
+			fmt.Sprintf("ip link set %s nomaster", l.Name)}
+	}
+	return nil
+}
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// local is the host's own address behind the port: its leg's, or the NIC's.
+func (m *manager) local(p *port) frame.MAC {
+	switch p.role {
+	case dataplane.Uplink:
+		return p.link.MAC
+	case dataplane.Host:
+		return m.networks[p.want.spec.Network].leg.Host.MAC
+	}
+	return frame.MAC{}
+}
+
+// portMTU is what the interface's MTU should be: the port's, else the
+// network's if somebody set it, else what it was. A NIC keeps its own.
+func (m *manager) portMTU(l host.Link, w want) int {
+	if w.role == dataplane.Uplink {
+		return l.MTU
+	}
+	if w.spec.MTU != 0 {
+		return w.spec.MTU
+	}
+	if n := m.networks[w.spec.Network]; n.spec.MTU != 0 {
+		return n.spec.MTU
+	}
+	if t, ok := m.touched[l.Index]; ok && t.WasMTU != 0 {
+		return t.WasMTU
+	}
+	return l.MTU
+}
+
+// update follows what changed of an attached interface, or of what is wanted.
+func (m *manager) update(p *port, l host.Link, w want) {
+	changed := p.want != w
+	p.link, p.want = l, w
+	if changed {
+		if mtu := m.portMTU(l, w); mtu != l.MTU {
+			if err := host.SetMTU(l.Index, mtu); err != nil {
+				m.log.Error("update", "port", p.name(), "err", err)
+			} else {
+				p.link.MTU = mtu
+			}
+		}
+	}
+	err := m.sw.Update(p.name(), func(c *dataplane.PortConfig) {
+		c.MTU, c.Up, c.Local = p.link.MTU, p.link.Running, m.local(p)
+	})
+	if err != nil {
+		m.log.Error("update", "port", p.name(), "err", err)
+	}
+}
+
+// detach takes the port out of the switch and, if its interface is still
+// there, puts that back as it was.
+func (m *manager) detach(p *port, restore bool) {
+	if err := m.sw.Detach(p.name()); err != nil {
+		m.log.Error("detach", "port", p.name(), "err", err)
+	}
+	delete(m.ports, p.link.Index)
+	if t, ok := m.touched[p.link.Index]; ok && restore {
+		m.restore(p.link, t)
+	}
+	m.log.Info("port detached", "port", p.name(), "network", p.want.spec.Network)
+}
+
+// restore puts an interface back as it was before it became a port.
+func (m *manager) restore(l host.Link, t touched) {
+	var err error
+	if t.WasMTU != 0 && t.WasMTU != l.MTU {
+		err = host.SetMTU(l.Index, t.WasMTU)
+	}
+	if t.Sealed {
+		err = errors.Join(err, host.Unseal(l, t.Was))
+	}
+	if err != nil && !errors.Is(err, host.ErrNoLink) {
+		m.log.Error("put the interface back as it was", "port", t.Name, "err", err)
+	}
+	delete(m.touched, l.Index)
+}

@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+
+	"gxswitch/internal/config"
+)
+
+// reload goes from the configuration in force to cfg and says what changed.
+// What is the same is not touched. New networks come first: where one can't be
+// made, everything stays as it was.
+func (m *manager) reload(cfg config.Config) ([]string, error) {
+	var runtime []config.Network
+	for _, n := range m.networks {
+		if n.runtime {
+			runtime = append(runtime, n.spec)
+		}
+	}
+	if err := config.ValidateNetworks(append(runtime, cfg.Networks...)); err != nil {
+		return nil, err
+	}
+	var changes []string
+	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
+
+	keep := map[string]bool{}
+	var added []*network
+	for _, spec := range cfg.Networks {
+		keep[spec.Name] = true
+		if m.networks[spec.Name] != nil {
+			continue
+		}
+		if err := m.addNetwork(spec, false); err != nil {
+			for _, n := range added {
+				err = errors.Join(err, m.delNetwork(n))
+			}
+			return nil, err
+		}
+		added = append(added, m.networks[spec.Name])
+		say("network %s: added", spec.Name)
+	}
+
+	var errs []error
+	for _, spec := range cfg.Networks {
+		n := m.networks[spec.Name]
+		switch old := n.spec; {
+		case unplaced(old) == unplaced(spec):
+			n.spec = spec // the line may have moved
+		case old.Mode != spec.Mode || old.Uplink != spec.Uplink:
+			errs = append(errs, m.remakeNetwork(n, spec))
+			say("network %s: made anew", spec.Name)
+		default:
+			errs = append(errs, m.setNetwork(n, spec))
+			say("network %s: changed", spec.Name)
+		}
+	}
+	for name, n := range m.networks {
+		if !n.runtime && !keep[name] {
+			errs = append(errs, m.delNetwork(n))
+			say("network %s: removed", name)
+		}
+	}
+
+	if cfg.Daemon != m.cfg.Daemon {
+		say("daemon: takes effect at the next start")
+	}
+	before := m.placement()
+	for name, r := range m.runtime {
+		was, _ := m.cfg.MatchPort(name)
+		is, _ := cfg.MatchPort(name)
+		if was.Pos, is.Pos = (config.Position{}), (config.Position{}); r.override && was != is {
+			delete(m.runtime, name) // the file was changed after the command line
+		}
+	}
+	m.cfg = cfg
+	clear(m.removed)
+	m.settleAll()
+	after := m.placement()
+	for name, where := range after {
+		if was := before[name]; was == (config.Port{}) {
+			say("port %s: attached to %s", name, where.Network)
+		} else if was != where {
+			say("port %s: changed", name)
+		}
+	}
+	for name, was := range before {
+		if _, ok := after[name]; !ok {
+			say("port %s: detached from %s", name, was.Network)
+		}
+	}
+	return changes, errors.Join(append(errs, m.journal())...)
+}
+
+// remakeNetwork gives a network another mode or uplink. Ports of the command
+// line stay its members.
+func (m *manager) remakeNetwork(n *network, spec config.Network) error {
+	kept := map[string]*runtimePort{}
+	for name, r := range m.runtime {
+		if r.spec.Network == spec.Name {
+			kept[name] = r
+		}
+	}
+	if err := m.delNetwork(n); err != nil {
+		return err
+	}
+	for name, r := range kept {
+		m.runtime[name] = r
+	}
+	return m.addNetwork(spec, n.runtime)
+}
+
+// unplaced is the network without its place in a file.
+func unplaced(n config.Network) config.Network {
+	n.Pos = config.Position{}
+	return n
+}
+
+// placement is which port is where, with which settings.
+func (m *manager) placement() map[string]config.Port {
+	at := map[string]config.Port{}
+	for _, p := range m.ports {
+		spec := p.want.spec
+		spec.Pos = config.Position{}
+		at[p.name()] = spec
+	}
+	return at
+}

@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gxswitch/internal/config"
+	"gxswitch/internal/frame"
+	"gxswitch/internal/host"
+)
+
+// stateFile is the journal's name in the state directory.
+const stateFile = "state.json"
+
+// state is what the next daemon must know if this one is killed, and what the
+// command line attached, which outlives also a restart. Interface indexes mean
+// something only in the boot and network namespace that they come from.
+type state struct {
+	BootID   string         `json:"boot_id"`
+	NetNS    uint64         `json:"netns"`
+	Networks []stateNetwork `json:"networks,omitempty"`
+	Ports    []statePort    `json:"ports,omitempty"`
+	Touched  []touched      `json:"touched,omitempty"`
+}
+
+// stateNetwork is a network that the command line made.
+type stateNetwork struct {
+	Name     string        `json:"name"`
+	Mode     string        `json:"mode"`
+	Uplink   string        `json:"uplink,omitempty"`
+	Address  netip.Prefix  `json:"address"`
+	Ageing   time.Duration `json:"ageing"`
+	FDBLimit int           `json:"fdb_limit"`
+	MTU      int           `json:"mtu,omitempty"`
+}
+
+// statePort is a port that the command line attached, or settings of a
+// configured one that the command line changed.
+type statePort struct {
+	Name     string    `json:"name"`
+	IfIndex  int       `json:"ifindex"`
+	Network  string    `json:"network"`
+	MAC      frame.MAC `json:"mac,omitempty"`
+	Label    string    `json:"label,omitempty"`
+	MTU      int       `json:"mtu,omitempty"`
+	Override bool      `json:"override,omitempty"`
+}
+
+// touched is an interface that is a port, and what it was like before.
+type touched struct {
+	Name    string      `json:"name"`
+	IfIndex int         `json:"ifindex"`
+	Sealed  bool        `json:"sealed"` // else it was only set up
+	Was     host.Sealed `json:"was"`
+	WasMTU  int         `json:"was_mtu"`
+}
+
+// loadState reads the journal. One of another boot or namespace is as good as
+// none. A damaged one is an error to report and live with.
+func loadState(dir string) (state, error) {
+	now := state{BootID: host.BootID(), NetNS: host.NetNS()}
+	file := filepath.Join(dir, stateFile)
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return now, nil
+	}
+	if err != nil {
+		return now, err
+	}
+	var st state
+	if err := json.Unmarshal(b, &st); err != nil {
+		return now, fmt.Errorf("%s: %w", file, err)
+	}
+	if st.BootID != now.BootID || st.NetNS != now.NetNS {
+		return now, nil
+	}
+	return st, nil
+}
+
+// save writes the journal in one step, readable by root alone. It is not
+// synced: what it protects from is the end of the process, and with the
+// machine the interfaces go too.
+func (st state) save(dir string) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, stateFile)
+	if err := os.WriteFile(file+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// journal writes down how things are now. A failure is an error for whoever
+// is about to change something: without a journal nothing could be restored.
+func (m *manager) journal() error {
+	st := state{BootID: m.bootID, NetNS: m.netNS}
+	for _, n := range m.networks {
+		if n.runtime {
+			st.Networks = append(st.Networks, stateNetwork{
+				Name: n.spec.Name, Mode: string(n.spec.Mode), Uplink: n.spec.Uplink, Address: n.spec.Address,
+				Ageing: n.spec.Ageing, FDBLimit: n.spec.FDBLimit, MTU: n.spec.MTU})
+		}
+	}
+	for name, p := range m.runtime {
+		st.Ports = append(st.Ports, statePort{Name: name, IfIndex: p.ifindex, Network: p.spec.Network,
+			MAC: p.spec.MAC, Label: p.spec.Label, MTU: p.spec.MTU, Override: p.override})
+	}
+	for _, t := range m.touched {
+		st.Touched = append(st.Touched, t)
+	}
+	if err := st.save(m.stateDir); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	return nil
+}
+
+// adopt takes over what a predecessor left in its journal: networks and ports
+// of the command line, and how to restore the interfaces that it changed.
+// Interfaces are the same only if index and name are.
+func (m *manager) adopt(st state, links []host.Link) {
+	same := map[int]string{}
+	for _, l := range links {
+		same[l.Index] = l.Name
+	}
+	for _, t := range st.Touched {
+		if same[t.IfIndex] == t.Name {
+			m.touched[t.IfIndex] = t
+		}
+	}
+	for _, n := range st.Networks {
+		spec := config.NewNetwork(n.Name, config.Mode(n.Mode))
+		spec.Uplink, spec.Address, spec.Ageing, spec.FDBLimit, spec.MTU = n.Uplink, n.Address, n.Ageing, n.FDBLimit, n.MTU
+		if m.networks[n.Name] != nil {
+			m.log.Warn("network of the command line gives way to the configuration's", "network", n.Name)
+			continue
+		}
+		if err := errors.Join(spec.Validate(), config.ValidateNetworks(append(m.specs(), spec))); err != nil {
+			m.log.Warn("network of the command line no longer fits the configuration", "network", n.Name, "err", err)
+			continue
+		}
+		if err := m.addNetwork(spec, true); err != nil {
+			m.log.Error("network of the command line", "network", n.Name, "err", err)
+		}
+	}
+	for _, p := range st.Ports {
+		if same[p.IfIndex] != p.Name {
+			continue
+		}
+		m.runtime[p.Name] = &runtimePort{
+			ifindex: p.IfIndex, override: p.Override,
+			spec: config.Port{Name: p.Name, Network: p.Network, MAC: p.MAC, Label: p.Label, MTU: p.MTU},
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package frame
+
+import "encoding/binary"
+
+// Segment cuts a super-frame into the frames of the wire, each with complete
+// checksums, and calls emit with each: virtio-net header and frame in one
+// piece, tagged where tagged is true. The bytes belong to scratch, which must
+// hold VNetLen+TagLen+f.Len, and last until emit returns. It reports false,
+// having emitted nothing, for a kind it does not know.
+//
+// It is for kernels that refuse a GSO type on transmission (UDP_L4 before
+// Linux 6.2), not for speed. What it does to the headers is what
+// net/ipv4/tcp_offload.c and udp_offload.c do.
+func (f *Frame) Segment(tagged bool, tci uint16, scratch []byte, emit func(raw []byte)) bool {
+	d := f.Data()
+	kind := f.Raw[1] &^ gsoECN
+	if kind != gsoTCPv4 && kind != gsoTCPv6 && kind != gsoUDPL4 {
+		return false
+	}
+	l4 := vnetCsumStart(f.Raw)
+	if f.Raw[0]&vnetNeedsCsum == 0 {
+		l4 = transportOffset(d)
+	}
+	hdr := int(binary.LittleEndian.Uint16(f.Raw[2:]))
+	l3 := networkOffset(d, l4)
+	if l3 == 0 || hdr <= l4 || hdr >= len(d) {
+		return false
+	}
+	shift := 0
+	if tagged {
+		shift = TagLen
+	}
+	size, payload := vnetGSOSize(f.Raw), d[hdr:]
+	for i := 0; i < f.Segments; i++ {
+		n := min(size, len(payload)-i*size)
+		clear(scratch[:VNetLen])
+		out := scratch[VNetLen:]
+		copy(out, d[:12])
+		if tagged {
+			binary.BigEndian.PutUint16(out[12:], EtherTypeVLAN)
+			binary.BigEndian.PutUint16(out[14:], tci)
+		}
+		seg := out[shift:] // offsets of d hold in seg from 12 on
+		copy(seg[12:hdr], d[12:hdr])
+		copy(seg[hdr:], payload[i*size:i*size+n])
+		seg = seg[:hdr+n]
+		finishNetwork(seg, l3, i)
+		finishTransport(seg, l3, l4, kind, i, f.Segments, i*size)
+		emit(scratch[:VNetLen+shift+hdr+n])
+	}
+	return true
+}
+
+// networkOffset finds the IP header whose transport header is at l4. Zero: it
+// is not the frame's outermost one, so that the frame is a tunnel's.
+func networkOffset(d []byte, l4 int) int {
+	l3 := HeaderLen
+	for l3+TagLen < l4 {
+		t := binary.BigEndian.Uint16(d[l3-2:])
+		if t != EtherTypeVLAN && t != EtherTypeQinQ {
+			break
+		}
+		l3 += TagLen
+	}
+	switch {
+	case d[l3]>>4 == 4 && l3+int(d[l3]&0x0f)*4 == l4:
+		return l3
+	case d[l3]>>4 == 6 && l3+40 <= l4:
+		return l3
+	}
+	return 0
+}
+
+func finishNetwork(seg []byte, l3, i int) {
+	ip := seg[l3:]
+	if ip[0]>>4 == 6 {
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
+		return
+	}
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+	binary.BigEndian.PutUint16(ip[4:], binary.BigEndian.Uint16(ip[4:])+uint16(i))
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], ^fold(sum(0, ip[:int(ip[0]&0x0f)*4])))
+}
+
+func finishTransport(seg []byte, l3, l4 int, kind byte, i, count, offset int) {
+	t := seg[l4:]
+	at, proto := 16, uint32(6)
+	if kind == gsoUDPL4 {
+		at, proto = 6, 17
+		binary.BigEndian.PutUint16(t[4:], uint16(len(t)))
+	} else {
+		binary.BigEndian.PutUint32(t[4:], binary.BigEndian.Uint32(t[4:])+uint32(offset))
+		const fin, psh, cwr = 0x01, 0x08, 0x80
+		if i > 0 {
+			t[13] &^= cwr
+		}
+		if i < count-1 {
+			t[13] &^= fin | psh
+		}
+	}
+	t[at], t[at+1] = 0, 0
+	s := proto + uint32(len(t))
+	if ip := seg[l3:]; ip[0]>>4 == 4 {
+		s = sum(s, ip[12:20])
+	} else {
+		s = sum(s, ip[8:40])
+	}
+	c := ^fold(sum(s, t))
+	if c == 0 && kind == gsoUDPL4 {
+		c = 0xffff // RFC 768: zero means no checksum
+	}
+	binary.BigEndian.PutUint16(t[at:], c)
+}
+
+// sum adds b to a ones' complement sum (RFC 1071) of at most 64 KiB.
+func sum(s uint32, b []byte) uint32 {
+	for len(b) >= 2 {
+		s += uint32(binary.BigEndian.Uint16(b))
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		s += uint32(b[0]) << 8
+	}
+	return s
+}
+
+func fold(s uint32) uint16 {
+	for s>>16 != 0 {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}

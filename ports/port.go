@@ -1,0 +1,89 @@
+// Package ports moves frames between the switch and interfaces, a batch at a
+// time. It knows nothing of networks, addresses or policy.
+//
+// A Port is read by one worker at a time and written by any number of them.
+// What Read returns is borrowed: it stays the port's, and stays unchanged,
+// until Release. So a frame can go from one interface's receive ring to another
+// interface without being copied in user space.
+//
+// Kinds: Packet, an AF_PACKET socket on an interface; Memory, for tests. Every
+// kind passes the suite in ports/porttest.
+package ports
+
+import "gxswitch/internal/frame"
+
+// Port is one interface of the switch.
+type Port interface {
+	// Read takes frames that have arrived, in the order of arrival, at most
+	// len(batch) of them, and sets Raw, TCI, Tagged and Truncated of each. It
+	// never blocks; 0 means that nothing is there. Frames that need memory of
+	// the reader's use buf. Only one goroutine may read or release at a time.
+	Read(batch []frame.Frame, buf *Buffers) int
+
+	// Release gives back every frame that was read since the last Release.
+	Release()
+
+	// Write sends frames in order. It never blocks: what the interface can't
+	// take now is dropped and counted in the result. Safe for concurrent use
+	// with different scratch.
+	Write(frames []Send, scratch *Scratch) Result
+
+	// FD is a descriptor that poll(2) finds readable when Read has something.
+	FD() int
+
+	// Lost is how many frames the interface had no room to keep since the port
+	// was opened. Safe for concurrent use.
+	Lost() uint64
+
+	// Close releases everything. Nobody may be reading or writing, and frames
+	// that were read are gone.
+	Close() error
+}
+
+// BatchSize is how many frames a worker takes and gives at once.
+const BatchSize = 64
+
+// Send is one frame to write. Tagged asks for an 802.1Q tag with the TCI given.
+type Send struct {
+	Frame  *frame.Frame
+	TCI    uint16
+	Tagged bool
+}
+
+// Result is what became of the frames of one Write, as the wire would count.
+type Result struct {
+	Packets, Bytes              uint64
+	TxFull, MTU, UnsupportedGSO uint64
+}
+
+func (r *Result) sent(s *Send) {
+	r.Packets += uint64(s.Frame.Segments)
+	r.Bytes += uint64(s.Frame.WireBytes(s.Tagged))
+}
+
+// Buffers is memory for the frames of one batch that a port can't lend from
+// its own. Each worker has one.
+type Buffers struct {
+	mem  []byte
+	next int
+}
+
+// bufferLen holds the longest frame with its virtio-net header and a tag's room.
+const bufferLen = (frame.TagLen + frame.VNetLen + frame.MaxLen + 63) &^ 63
+
+// NewBuffers makes room for a batch of n frames, 64 KiB each. The kernel backs
+// it with memory only as far as it is touched.
+func NewBuffers(n int) *Buffers { return &Buffers{mem: make([]byte, n*bufferLen)} }
+
+// Reset takes all buffers back, at the start of a batch.
+func (b *Buffers) Reset() { b.next = 0 }
+
+// take lends the next buffer, nil when all are out.
+func (b *Buffers) take() []byte {
+	if b.next+bufferLen > len(b.mem) {
+		return nil
+	}
+	p := b.mem[b.next : b.next+bufferLen : b.next+bufferLen]
+	b.next += bufferLen
+	return p
+}
