@@ -103,8 +103,8 @@ func (w *worker) unicast(v *view, in *member, id fdb.PortID, f *frame.Frame, vid
 // none that may have it.
 func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) bool {
 	any := false
-	for _, out := range in.others {
-		if out.noWay && !v.toHost(f.Data()) {
+	for _, out := range in.up {
+		if out == in || out.noWay && !v.toHost(f.Data()) {
 			continue
 		}
 		w.deliver(out, f, vid)

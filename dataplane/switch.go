@@ -29,6 +29,8 @@ type Switch struct {
 	ticker  chan struct{} // closed to end tick
 	ticked  chan struct{} // closed when tick ended
 
+	closing sync.WaitGroup // ports that were detached
+
 	mu       sync.Mutex // guards all below, and the replacing of view
 	networks map[string]*network
 	attached []*attachment // by fdb.PortID, nil where free
@@ -129,13 +131,13 @@ func (s *Switch) Close() error {
 	for _, w := range s.workers {
 		w.stop()
 	}
-	var errs []error
 	for _, a := range s.attached {
 		if a != nil {
-			errs = append(errs, a.port.io.Close())
+			s.closing.Go(func() { a.port.io.Close() })
 		}
 	}
-	return errors.Join(errs...)
+	s.closing.Wait()
+	return nil
 }
 
 // Workers is how many threads move frames.
@@ -338,8 +340,9 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	return nil
 }
 
-// Detach takes a port out and closes it. When it returns, no frame is on its
-// way to or from it any more.
+// Detach takes a port out. When it returns, no frame is on its way to or from
+// it any more; it is closed in the background, since the kernel takes its time
+// over sockets.
 func (s *Switch) Detach(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -357,7 +360,12 @@ func (s *Switch) Detach(name string) error {
 		w.call(func() { w.remove(id) })
 	}
 	s.networks[a.cfg.Network].table.RemovePort(id)
-	return a.port.io.Close()
+	s.closing.Go(func() {
+		if err := a.port.io.Close(); err != nil {
+			s.log.Error("close", "port", name, "err", err)
+		}
+	})
+	return nil
 }
 
 func (s *Switch) find(name string) (*attachment, fdb.PortID) {

@@ -36,7 +36,7 @@ type member struct {
 	maxLen int // longest frame the interface takes, without tag
 	net    *network
 	port   *port
-	others []*member // every other member of the network that is up, to flood to
+	up     []*member // the network's members that are up, to flood to: one slice for all of them
 	noWay  bool      // a host leg that only the host's own addresses may use
 }
 
@@ -88,7 +88,7 @@ func (s *Switch) build() *view {
 	for _, ms := range byNet {
 		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up })
 		for _, m := range ms {
-			m.others = slices.DeleteFunc(slices.Clone(up), func(o *member) bool { return o == m })
+			m.up = up
 		}
 	}
 	return v

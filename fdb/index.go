@@ -81,20 +81,12 @@ func (x *index) value(at uint32) *atomic.Uint64 {
 
 // find returns where k is and its value, or a value of no kind. It takes no
 // lock, and no more steps than there are buckets, whatever writers do.
-//
-// Where the key matches it reads the value, the key and the value again. If both
-// values are of one generation, then the slot held one key from the first read
-// to the second, and the key read between them is that key. If not, k was
-// removed meanwhile.
 func (x *index) find(k Key) (at uint32, v value) {
 	b := x.home(k)
 	for range x.buckets {
 		bk := &x.buckets[b]
 		if i := bk.match(k); i < slotsPerBucket {
-			before := value(bk.values[i].Load())
-			still := Key(bk.keys[i].Load()) == k
-			v = value(bk.values[i].Load())
-			if still && (v^before)&generationMask == 0 && v.kind() != 0 {
+			if v := bk.read(i, k); v.kind() != 0 {
 				return uint32(b)*slotsPerBucket + uint32(i), v
 			}
 		}
@@ -134,6 +126,20 @@ func (b *bucket) match(k Key) uint {
 		i = 6
 	}
 	return i
+}
+
+// read returns the value of k in slot i, where match has seen k, or a value of no
+// kind if k was removed since. It reads the value, the key and the value again:
+// if both values are of one generation, then the slot held one key from the
+// first read to the second, and the key read between them is that key.
+func (b *bucket) read(i uint, k Key) value {
+	before := value(b.values[i].Load())
+	holder := Key(b.keys[i].Load())
+	v := value(b.values[i].Load())
+	if holder != k || (v^before)&generationMask != 0 {
+		return 0
+	}
+	return v
 }
 
 // place enters k, which is not there, and returns where. The caller holds the

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Readers look up while learners, an operator and a flusher fight over a table
@@ -85,37 +86,62 @@ func TestReadersAgainstWriters(t *testing.T) {
 // With more threads than processors the kernel stops many of them just there.
 func TestSlotsThatChangeHands(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
-	const stations, rounds = 4, 300_000
+	const stations, duration = 4, time.Second
 	tb := New(Config{Limit: 2})
-	var learners, readers sync.WaitGroup
+	var workers sync.WaitGroup
 	var done atomic.Bool
 	for w := range 2 * uint64(runtime.NumCPU()) {
-		learners.Go(func() {
+		workers.Go(func() {
 			r := rand.New(rand.NewPCG(w, 2))
-			for now := range int64(rounds) {
+			for now := int64(0); !done.Load(); now++ {
 				n := r.IntN(stations)
 				tb.Learn(station(n+1), PortID(n), now)
 				tb.Learn(station(n+1), PortID(n), now+1)
 			}
 		})
-		readers.Go(func() {
+		workers.Go(func() {
 			for n := 0; !done.Load(); n = (n + 1) % stations {
 				if p, ok := tb.Lookup(station(n + 1)); ok && p != PortID(n) {
 					t.Errorf("station %d is at port %d, where it never was", n, p)
-					return
+					done.Store(true)
 				}
 			}
 		})
 	}
-	learners.Wait()
-	done.Store(true)
-	readers.Wait()
+	time.AfterFunc(duration, func() { done.Store(true) })
+	workers.Wait()
 	for _, e := range tb.Entries(0) {
 		if e.Key != station(int(e.Port)+1) {
 			t.Errorf("%v is at port %d, where it never was", e.Key.MAC(), e.Port)
 		}
 	}
 	checkInvariants(t, tb)
+}
+
+// The same in slow motion: a reader has seen its key in a slot, and only then
+// reads the rest.
+func TestReadNoticesThatTheSlotChangedHands(t *testing.T) {
+	x := newIndex(minBuckets)
+	a, b := station(1), station(2)
+	for x.home(b) != x.home(a) {
+		b++
+	}
+	at := x.place(a, makeValue(1, Dynamic, 0))
+	bk, i := &x.buckets[at/slotsPerBucket], uint(at%slotsPerBucket)
+	first := bk.read(i, a)
+	x.clear(at)
+	if v := bk.read(i, a); v.kind() != 0 {
+		t.Errorf("free slot reads %#x", uint64(v))
+	}
+	x.place(b, makeValue(2, Dynamic, 0))
+	if v := bk.read(i, a); v.kind() != 0 {
+		t.Errorf("slot of another station reads %#x", uint64(v))
+	}
+	x.clear(at)
+	x.place(a, makeValue(1, Dynamic, 0))
+	if v := bk.read(i, a); v.port() != 1 || v.kind() != Dynamic || v&generationMask == first&generationMask {
+		t.Errorf("value was %#x and, after the station came back, is %#x", uint64(first), uint64(v))
+	}
 }
 
 // Several workers learn the same stations at the same ports: they all get in,

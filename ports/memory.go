@@ -14,8 +14,9 @@ import (
 // what the switch sent with Sent. It keeps at most Limit frames each way.
 type Memory struct {
 	Limit int // frames a direction holds; set before use
+	MTU   int // bytes at layer 3 that may leave, 0 for any; set before use
 
-	fd int // an eventfd, readable while frames wait
+	fd int // an eventfd, readable while frames wait; -1 once closed
 
 	mu      sync.Mutex
 	in      [][]byte
@@ -42,7 +43,7 @@ func (m *Memory) Inject(vnet, data []byte) {
 	copy(mem[frame.VNetLen:], data)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.in) >= m.Limit {
+	if len(m.in) >= m.Limit || m.fd < 0 {
 		m.lost.Add(1)
 		return
 	}
@@ -103,6 +104,10 @@ func (m *Memory) Write(frames []Send, _ *Scratch) Result {
 	var r Result
 	for i := range frames {
 		s := &frames[i]
+		if m.MTU > 0 && s.Frame.Len > m.MTU+frame.HeaderLen {
+			r.MTU += uint64(s.Frame.Segments)
+			continue
+		}
 		if m.discard {
 			r.sent(s)
 			continue
@@ -130,5 +135,11 @@ func (m *Memory) FD() int { return m.fd }
 // Lost implements Port.
 func (m *Memory) Lost() uint64 { return m.lost.Load() }
 
-// Close implements Port.
-func (m *Memory) Close() error { return unix.Close(m.fd) }
+// Close implements Port. What is injected from then on is lost.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := unix.Close(m.fd)
+	m.fd = -1
+	return err
+}

@@ -165,7 +165,10 @@ func (r *receiveRing) copied(buf *Buffers, n int) []byte {
 			return nil
 		case errno != 0: // ENETDOWN and the like stand before the queue, once
 			continue
-		case int(got) == frame.VNetLen+n && int(got) <= len(raw):
+		case int(got) == frame.VNetLen+n:
+			if int(got) > len(raw) {
+				return nil // longer than MaxLen (BIG TCP): taken off the queue, and lost
+			}
 			return mem[:frame.TagLen+int(got)]
 		}
 		// Not this slot's frame: an earlier one's that was given up.

@@ -99,14 +99,22 @@ func (p *Packet) segment(f *Send, s *Scratch, r *Result) {
 	var one [1]mmsghdr
 	var iov unix.Iovec
 	one[0].hdr.Iov, one[0].hdr.Iovlen = &iov, 1
+	full := false
 	known := f.Frame.Segment(f.Tagged, f.TCI, s.segment, func(raw []byte) {
+		if full {
+			r.TxFull++
+			return
+		}
 		setIovec(&iov, raw)
-		if n, errno := p.sendmmsg(p.tx, one[:]); n == 1 {
+		n, errno := p.sendmmsg(p.tx, one[:])
+		switch {
+		case n == 1:
 			r.Packets++
 			r.Bytes += uint64(len(raw) - frame.VNetLen)
-		} else if errno == unix.EMSGSIZE {
+		case errno == unix.EMSGSIZE:
 			r.MTU++
-		} else {
+		default:
+			full = errno == unix.EAGAIN // the rest would find no room either
 			r.TxFull++
 		}
 	})

@@ -24,8 +24,9 @@ type Port interface {
 	Release()
 
 	// Write sends frames in order. It never blocks: what the interface can't
-	// take now is dropped and counted in the result. Safe for concurrent use
-	// with different scratch.
+	// take now is dropped and counted in the result. No frame may be in frames
+	// twice: it has room for one tag. Safe for concurrent use with different
+	// scratch.
 	Write(frames []Send, scratch *Scratch) Result
 
 	// FD is a descriptor that poll(2) finds readable when Read has something.

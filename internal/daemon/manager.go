@@ -112,12 +112,10 @@ func (m *manager) start(cfg config.Config, st state) error {
 	for _, l := range links {
 		m.links[l.Index] = l
 	}
-	for _, l := range links {
-		m.settle(l)
-	}
-	for index, t := range m.touched { // a predecessor's ports that nobody wants now
+	m.settle(links...)
+	for index := range m.touched { // a predecessor's ports that nobody wants now
 		if m.ports[index] == nil {
-			m.restore(m.links[index], t)
+			m.restore(m.links[index])
 		}
 	}
 	for _, n := range m.networks {
@@ -147,18 +145,53 @@ func (m *manager) stop() {
 	}
 }
 
-// follow handles links as they come, change and go.
+// follow handles links as they come, change and go; what comes while it is busy
+// is handled together.
 func (m *manager) follow(events <-chan host.Event) {
-	for ev := range events {
+	batches := make(chan []host.Event)
+	go gather(events, batches)
+	for batch := range batches {
 		m.mu.Lock()
-		if ev.Gone {
-			m.gone(ev.Link)
-		} else {
-			m.links[ev.Link.Index] = ev.Link
-			m.settle(ev.Link)
-		}
+		m.handle(batch)
 		m.mu.Unlock()
 	}
+}
+
+// gather passes events on, all that have come since the last batch was taken.
+func gather(events <-chan host.Event, batches chan<- []host.Event) {
+	defer close(batches)
+	var pending []host.Event
+	for {
+		var ready chan<- []host.Event
+		if len(pending) > 0 {
+			ready = batches
+		}
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				return
+			}
+			pending = append(pending, ev)
+		case ready <- pending:
+			pending = nil
+		}
+	}
+}
+
+// handle takes a batch of events in their order: an index that is gone is gone
+// before whatever bears its name now is settled.
+func (m *manager) handle(batch []host.Event) {
+	var live []host.Link
+	for _, ev := range batch {
+		live = slices.DeleteFunc(live, func(l host.Link) bool { return l.Index == ev.Link.Index })
+		if ev.Gone {
+			m.gone(ev.Link)
+			continue
+		}
+		m.links[ev.Link.Index] = ev.Link
+		live = append(live, ev.Link)
+	}
+	m.settle(live...)
 }
 
 // followAddrs tells the dataplane the host's own addresses.

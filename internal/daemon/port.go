@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/frame"
@@ -11,15 +14,31 @@ import (
 	"gxswitch/ports"
 )
 
-// settle brings one interface to what is wanted of it.
-func (m *manager) settle(l host.Link) {
+// settle brings interfaces to what is wanted of them. Those that become ports
+// are opened side by side: each socket waits for the kernel's grace periods,
+// and two hundred of them one by one would take seconds.
+func (m *manager) settle(links ...host.Link) {
+	var joining []*opening
+	for _, l := range links {
+		if o := m.settleOne(l); o != nil {
+			joining = append(joining, o)
+		}
+	}
+	openAll(joining)
+	for _, o := range joining {
+		m.problem(o.link.Name, o.want, m.join(o))
+	}
+}
+
+// settleOne does all but opening; what it returns is to be opened and joined.
+func (m *manager) settleOne(l host.Link) *opening {
 	for _, n := range m.networks {
 		if n.leg.Host.Index == l.Index { // its MAC is pinned behind the inner end
 			n.leg.Host = l
 			if inner := m.ports[n.leg.Inner.Index]; inner != nil {
 				m.update(inner, inner.link, inner.want)
 			}
-			return
+			return nil
 		}
 	}
 	p := m.ports[l.Index]
@@ -32,26 +51,30 @@ func (m *manager) settle(l host.Link) {
 	case !ok:
 		delete(m.problems, l.Name)
 	case p == nil:
-		if err := m.attach(l, w); err != nil {
-			if text := err.Error(); m.problems[l.Name] != text { // an event a second must not be a line a second
-				m.problems[l.Name] = text
-				m.log.Error("attach", "port", l.Name, "network", w.spec.Network, "err", err)
-			}
-		}
+		o, err := m.prepare(l, w)
+		m.problem(l.Name, w, err)
+		return o
 	default:
 		m.update(p, l, w)
+	}
+	return nil
+}
+
+// problem notes why a port is not attached, or that it is. An event a second
+// must not be a line a second.
+func (m *manager) problem(name string, w want, err error) {
+	switch {
+	case err == nil:
+		delete(m.problems, name)
+	case m.problems[name] != err.Error():
+		m.problems[name] = err.Error()
+		m.log.Error("attach", "port", name, "network", w.spec.Network, "err", err)
 	}
 }
 
 func (m *manager) settleAll() {
-	indexes := make([]int, 0, len(m.links))
-	for i := range m.links {
-		indexes = append(indexes, i)
-	}
-	slices.Sort(indexes)
-	for _, i := range indexes {
-		m.settle(m.links[i])
-	}
+	links := slices.SortedFunc(maps.Values(m.links), func(a, b host.Link) int { return cmp.Compare(a.Index, b.Index) })
+	m.settle(links...)
 }
 
 // gone forgets an interface that no longer exists.
@@ -80,26 +103,44 @@ func (m *manager) gone(l host.Link) {
 	}
 }
 
-// attach makes the interface a port: journal, seal, open, join. What a failure
-// leaves half done is undone.
-func (m *manager) attach(l host.Link, w want) (err error) {
-	if err := attachable(l); err != nil {
+// opening is an interface on its way to become a port.
+type opening struct {
+	link host.Link
+	want want
+	io   ports.Port
+	err  error
+}
+
+// attach makes one interface a port: prepare (journal, seal), open, join. What
+// a failure leaves half done is undone.
+func (m *manager) attach(l host.Link, w want) error {
+	o, err := m.prepare(l, w)
+	if err != nil {
 		return err
+	}
+	openAll([]*opening{o})
+	return m.join(o)
+}
+
+// prepare writes down what the interface is like and makes it fit to be a port.
+func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
+	if err := attachable(l); err != nil {
+		return nil, err
 	}
 	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
 		was, err := host.Inspect(l)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		m.touched[l.Index] = touched{Name: l.Name, IfIndex: l.Index, Sealed: w.role == dataplane.Guest, Was: was, WasMTU: l.MTU}
 		if err := m.journal(); err != nil {
 			delete(m.touched, l.Index)
-			return err
+			return nil, err
 		}
 	}
 	defer func() {
-		if t, ok := m.touched[l.Index]; err != nil && ok {
-			m.restore(l, t)
+		if err != nil {
+			m.restore(l)
 		}
 	}()
 	if w.role == dataplane.Guest {
@@ -108,30 +149,54 @@ func (m *manager) attach(l host.Link, w want) (err error) {
 		err = host.SetUp(l.Index, true)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if mtu := m.portMTU(l, w); mtu != l.MTU {
 		if err := host.SetMTU(l.Index, mtu); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if l, err = host.LinkByIndex(l.Index); err != nil {
-		return err
+		return nil, err
 	}
 	m.links[l.Index] = l
-	io, err := ports.OpenPacket(l.Index, ports.PacketOptions{Promiscuous: w.role == dataplane.Uplink || l.Kind == ""})
-	if err != nil {
-		return err
+	return &opening{link: l, want: w}, nil
+}
+
+// openAll opens the sockets of several ports side by side.
+func openAll(all []*opening) {
+	var wg sync.WaitGroup
+	for _, o := range all {
+		wg.Go(func() {
+			promiscuous := o.want.role == dataplane.Uplink || o.link.Kind == ""
+			p, err := ports.OpenPacket(o.link.Index, ports.PacketOptions{Promiscuous: promiscuous})
+			if err != nil {
+				o.err = err
+				return
+			}
+			o.io = p
+		})
 	}
-	p := &port{link: l, role: w.role, want: w}
-	cfg := dataplane.PortConfig{Name: p.name(), Network: w.spec.Network, Role: w.role, MTU: l.MTU, Up: l.Running, Local: m.local(p)}
-	if err := m.sw.Attach(cfg, io); err != nil {
-		return err
+	wg.Wait()
+}
+
+// join puts the open port into its network.
+func (m *manager) join(o *opening) error {
+	l, w := o.link, o.want
+	err := o.err
+	if err == nil {
+		p := &port{link: l, role: w.role, want: w}
+		err = m.sw.Attach(dataplane.PortConfig{
+			Name: p.name(), Network: w.spec.Network, Role: w.role, MTU: l.MTU, Up: l.Running, Local: m.local(p),
+		}, o.io)
+		if err == nil {
+			m.ports[l.Index] = p
+			m.log.Info("port attached", "port", p.name(), "network", w.spec.Network, "role", w.role.String())
+			return nil
+		}
 	}
-	m.ports[l.Index] = p
-	delete(m.problems, l.Name)
-	m.log.Info("port attached", "port", p.name(), "network", w.spec.Network, "role", w.role.String())
-	return nil
+	m.restore(l)
+	return err
 }
 
 // attachable refuses interfaces that something else moves frames for.
@@ -215,14 +280,19 @@ func (m *manager) detach(p *port, restore bool) {
 		m.log.Error("detach", "port", p.name(), "err", err)
 	}
 	delete(m.ports, p.link.Index)
-	if t, ok := m.touched[p.link.Index]; ok && restore {
-		m.restore(p.link, t)
+	if restore {
+		m.restore(p.link)
 	}
 	m.log.Info("port detached", "port", p.name(), "network", p.want.spec.Network)
 }
 
 // restore puts an interface back as it was before it became a port.
-func (m *manager) restore(l host.Link, t touched) {
+func (m *manager) restore(l host.Link) {
+	t, ok := m.touched[l.Index]
+	if !ok {
+		return
+	}
+	delete(m.touched, l.Index)
 	var err error
 	if t.WasMTU != 0 && t.WasMTU != l.MTU {
 		err = host.SetMTU(l.Index, t.WasMTU)
@@ -233,5 +303,4 @@ func (m *manager) restore(l host.Link, t touched) {
 	if err != nil && !errors.Is(err, host.ErrNoLink) {
 		m.log.Error("put the interface back as it was", "port", t.Name, "err", err)
 	}
-	delete(m.touched, l.Index)
 }

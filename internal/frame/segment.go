@@ -2,11 +2,17 @@ package frame
 
 import "encoding/binary"
 
+// IP protocol numbers.
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
 // Segment cuts a super-frame into the frames of the wire, each with complete
 // checksums, and calls emit with each: virtio-net header and frame in one
 // piece, tagged where tagged is true. The bytes belong to scratch, which must
 // hold VNetLen+TagLen+f.Len, and last until emit returns. It reports false,
-// having emitted nothing, for a kind it does not know.
+// having emitted nothing, for a kind it does not know. Parse has passed f.
 //
 // It is for kernels that refuse a GSO type on transmission (UDP_L4 before
 // Linux 6.2), not for speed. What it does to the headers is what
@@ -22,7 +28,11 @@ func (f *Frame) Segment(tagged bool, tci uint16, scratch []byte, emit func(raw [
 		l4 = transportOffset(d)
 	}
 	hdr := int(binary.LittleEndian.Uint16(f.Raw[2:]))
-	l3 := networkOffset(d, l4)
+	proto := byte(protoTCP)
+	if kind == gsoUDPL4 {
+		proto = protoUDP
+	}
+	l3 := networkOffset(d, l4, proto)
 	if l3 == 0 || hdr <= l4 || hdr >= len(d) {
 		return false
 	}
@@ -45,15 +55,16 @@ func (f *Frame) Segment(tagged bool, tci uint16, scratch []byte, emit func(raw [
 		copy(seg[hdr:], payload[i*size:i*size+n])
 		seg = seg[:hdr+n]
 		finishNetwork(seg, l3, i)
-		finishTransport(seg, l3, l4, kind, i, f.Segments, i*size)
+		finishTransport(seg, l3, l4, proto, i, f.Segments, i*size)
 		emit(scratch[:VNetLen+shift+hdr+n])
 	}
 	return true
 }
 
-// networkOffset finds the IP header whose transport header is at l4. Zero: it
-// is not the frame's outermost one, so that the frame is a tunnel's.
-func networkOffset(d []byte, l4 int) int {
+// networkOffset finds the IP header whose payload is the transport header at
+// l4. Zero: there is none, or it is not the frame's outermost one, so that the
+// frame is a tunnel's.
+func networkOffset(d []byte, l4 int, proto byte) int {
 	l3 := HeaderLen
 	for l3+TagLen < l4 {
 		t := binary.BigEndian.Uint16(d[l3-2:])
@@ -63,12 +74,27 @@ func networkOffset(d []byte, l4 int) int {
 		l3 += TagLen
 	}
 	switch {
-	case d[l3]>>4 == 4 && l3+int(d[l3]&0x0f)*4 == l4:
+	case l3+20 <= l4 && d[l3]>>4 == 4 && l3+int(d[l3]&0x0f)*4 == l4 && d[l3+9] == proto:
 		return l3
-	case d[l3]>>4 == 6 && l3+40 <= l4:
+	case l3+40 <= l4 && d[l3]>>4 == 6 && transportFollows(d[l3:l4], proto):
 		return l3
 	}
 	return 0
+}
+
+// transportFollows reports whether the IPv6 header ip and the extension headers
+// behind it end with proto as what comes next (RFC 8200, section 4).
+func transportFollows(ip []byte, proto byte) bool {
+	next, ext := ip[6], ip[40:]
+	for len(ext) >= 8 {
+		const hopByHop, routing, destination = 0, 43, 60
+		n := (int(ext[1]) + 1) * 8
+		if next != hopByHop && next != routing && next != destination || n > len(ext) {
+			return false
+		}
+		next, ext = ext[0], ext[n:]
+	}
+	return len(ext) == 0 && next == proto
 }
 
 func finishNetwork(seg []byte, l3, i int) {
@@ -83,11 +109,11 @@ func finishNetwork(seg []byte, l3, i int) {
 	binary.BigEndian.PutUint16(ip[10:], ^fold(sum(0, ip[:int(ip[0]&0x0f)*4])))
 }
 
-func finishTransport(seg []byte, l3, l4 int, kind byte, i, count, offset int) {
+func finishTransport(seg []byte, l3, l4 int, proto byte, i, count, offset int) {
 	t := seg[l4:]
-	at, proto := 16, uint32(6)
-	if kind == gsoUDPL4 {
-		at, proto = 6, 17
+	at := 16
+	if proto == protoUDP {
+		at = 6
 		binary.BigEndian.PutUint16(t[4:], uint16(len(t)))
 	} else {
 		binary.BigEndian.PutUint32(t[4:], binary.BigEndian.Uint32(t[4:])+uint32(offset))
@@ -100,14 +126,14 @@ func finishTransport(seg []byte, l3, l4 int, kind byte, i, count, offset int) {
 		}
 	}
 	t[at], t[at+1] = 0, 0
-	s := proto + uint32(len(t))
+	s := uint32(proto) + uint32(len(t))
 	if ip := seg[l3:]; ip[0]>>4 == 4 {
 		s = sum(s, ip[12:20])
 	} else {
 		s = sum(s, ip[8:40])
 	}
 	c := ^fold(sum(s, t))
-	if c == 0 && kind == gsoUDPL4 {
+	if c == 0 && proto == protoUDP {
 		c = 0xffff // RFC 768: zero means no checksum
 	}
 	binary.BigEndian.PutUint16(t[at:], c)

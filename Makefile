@@ -1,0 +1,103 @@
+# gxswitch: `make` alone lists the targets. Go, make and root are all that
+# `make run` and `make test` need; what else they use they install with apt-get.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?=
+FUZZTIME ?= 20s
+ARGS    ?=
+
+# One static binary, the same whoever builds it. x86-64 without the v3
+# instructions, which a Xen host may mask.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath \
+	-ldflags "-s -w $(if $(VERSION),-X gxswitch/internal/version.release=$(VERSION))"
+
+# The linter is pinned: a new release must not fail an old commit.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# The programs that tests use as real clients. ip makes the namespaces.
+TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl
+
+# What needs root runs so: directly, or with sudo, or not at all.
+AS_ROOT = if [ "$$(id -u)" = 0 ]; then root=''; \
+	elif command -v sudo >/dev/null; then root='sudo'; \
+	else echo "make $@: needs root, to make network namespaces and open raw sockets; run it as root" >&2; exit 1; fi
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/gxswitch
+	@mkdir -p bin
+	$(BUILD) -o bin/gxswitch ./cmd/gxswitch
+
+.PHONY: run
+run: build ## build, then show guests talking through the switch (root; ARGS="--mode host-only")
+	@.ci/deps ip
+	@$(AS_ROOT); exec $$root bin/gxswitch demo $(ARGS)
+
+# The test binaries alone run as root, so that Go's caches stay the user's.
+# Packages take turns (-p 1): tests that time the switch want the machine alone.
+.PHONY: test
+test: ## run every test that needs no other machine (root); a skipped test is a failure
+	@.ci/deps $(TEST_PROGRAMS)
+	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
+		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
+
+.PHONY: race
+race: ## run the tests under the race detector (root, a C compiler)
+	@.ci/deps $(TEST_PROGRAMS) gcc
+	@$(AS_ROOT); CGO_ENABLED=1 $(GO) run .ci/gotest.go -race -count=1 -p 1 -timeout 20m \
+		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## check style, the laws of the house, the module and the shell scripts
+	@.ci/deps shellcheck
+	$(GO) vet ./...
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "not formatted with gofmt:" $$unformatted >&2; exit 1; fi
+	$(GOLANGCI) run
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	@scripts=$$(git ls-files -co --exclude-standard | xargs grep -lE '^#!.*\b(ba|da)?sh$$'); \
+	if [ -n "$$scripts" ]; then shellcheck $$scripts; fi
+
+$(GOLANGCI):
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/golangci-lint $@
+
+.PHONY: fuzz
+fuzz: ## fuzz every Fuzz test for FUZZTIME each (default 20s)
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+.PHONY: bench bench-quick
+bench: build ## measure the switch beside the kernel's bridge (root, an idle machine)
+	@.ci/deps ip iperf3
+	$(GO) build -o bin/gxbench ./bench
+	@$(AS_ROOT); exec $$root bin/gxbench -gxswitch bin/gxswitch $(ARGS)
+
+bench-quick: build ## the same in a few minutes, less exactly
+	@.ci/deps ip iperf3
+	$(GO) build -o bin/gxbench ./bench
+	@$(AS_ROOT); exec $$root bin/gxbench -quick -gxswitch bin/gxswitch $(ARGS)
+
+.PHONY: install
+install: build ## install the program under DESTDIR and PREFIX (default /usr/local)
+	install -D -m 0755 bin/gxswitch $(DESTDIR)$(PREFIX)/sbin/gxswitch
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,63 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// daemonOptions are the flags of gxswitch daemon.
+type daemonOptions struct {
+	config   string // file
+	runDir   string // where control.sock is
+	stateDir string // what a crash must not lose
+	engine   string // auto, afpacket or ebpf
+	logLevel string // debug, info, warn or error
+}
+
+func newDaemonCommand() *cobra.Command {
+	var o daemonOptions
+	engine := newChoice("ENGINE", "auto", "auto", "afpacket", "ebpf")
+	level := newChoice("LEVEL", "info", "debug", "info", "warn", "error")
+	cmd := &cobra.Command{
+		Use:   "daemon",
+		Short: "Be the switch",
+		Long: `Runs the switch until SIGTERM or ^C. It logs "ready" once its control socket,
+control.sock in the run directory, answers and every configured port whose
+interface exists is attached. SIGHUP reads the configuration again.`,
+		Example: `  gxswitch daemon
+  gxswitch daemon --config ./lab.toml --run-dir /tmp/lab --state-dir /tmp/lab`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notEmpty(cmd, "config", "run-dir", "state-dir"); err != nil {
+				return err
+			}
+			o.engine, o.logLevel = engine.text, level.text
+			return runDaemon(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.config, "config", defaultConfig, "configuration `FILE`; conf.d is looked for beside it")
+	flags.StringVar(&o.runDir, "run-dir", "/run/gxswitch", "`DIR` of the control socket")
+	flags.StringVar(&o.stateDir, "state-dir", "/var/lib/gxswitch", "`DIR` of what must survive a crash")
+	flags.Var(engine, "engine", "what moves the frames: auto or afpacket")
+	flags.Var(level, "log-level", "debug, info, warn or error")
+	complete(cmd, "engine", "auto", "afpacket")
+	complete(cmd, "log-level", "debug", "info", "warn", "error")
+	return cmd
+}
+
+func newDemoCommand(a *app) *cobra.Command {
+	mode := newChoice("MODE", "all", "all", "bridged", "host-only", "isolated")
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the switch at work on this machine",
+		Long: `Builds guests out of network namespaces, joins them to networks of each mode
+and shows who reaches whom. Needs root; leaves nothing behind.`,
+		Example: `  gxswitch demo
+  gxswitch demo --mode isolated`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDemo(cmd.Context(), mode.text, a.stdout)
+		},
+	}
+	cmd.Flags().Var(mode, "mode", "all, bridged, host-only or isolated")
+	complete(cmd, "mode", "all", "bridged", "host-only", "isolated")
+	return cmd
+}

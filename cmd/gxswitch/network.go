@@ -1,0 +1,207 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gxswitch/internal/config"
+	"gxswitch/internal/control"
+)
+
+func newNetworkCommand(a *app) *cobra.Command {
+	return newGroup("network", "List, make and change networks",
+		`A network is one broadcast domain with one mode: bridged (joined to the LAN of
+its uplink), host-only (guests and the host) or isolated (guests alone).`,
+		`  gxswitch network list
+  gxswitch network add lab --mode host-only --address 192.168.60.1/24`,
+		newNetworkList(a), newNetworkShow(a), newNetworkAdd(a), newNetworkSet(a), newNetworkDel(a))
+}
+
+func newNetworkList(a *app) *cobra.Command {
+	return a.tableFlags(&cobra.Command{
+		Use:   "list",
+		Short: "List the networks",
+		Example: `  gxswitch network list
+  gxswitch network list -j | jq -r '.[].network'`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client := a.client()
+			defer client.Close()
+			networks, err := client.Networks(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, n := range networks {
+				rows = append(rows, []string{n.Name, n.Mode, n.Uplink, n.Address, strconv.Itoa(n.MTU),
+					strconv.Itoa(n.Ports), strconv.Itoa(n.FDBEntries)})
+			}
+			return a.printTable(networks, []string{"NETWORK", "MODE", "UPLINK", "ADDRESS", "MTU", "PORTS", "FDB"}, rows)
+		},
+	})
+}
+
+func newNetworkShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show NETWORK",
+		Short: "Show everything about one network",
+		Example: `  gxswitch network show xenbr0
+  gxswitch network show xenbr0 -j`,
+		Args:              exactly("NETWORK"),
+		ValidArgsFunction: once(a.networkNames()),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			defer client.Close()
+			n, err := client.Network(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(n, func(b *strings.Builder) {
+				uplinkVLAN := ""
+				if n.UplinkVLAN != 0 {
+					uplinkVLAN = strconv.Itoa(n.UplinkVLAN)
+				}
+				fields(b, []field{
+					{"network", n.Name},
+					{"mode", n.Mode},
+					{"uplink", n.Uplink},
+					{"uplink_vlan", uplinkVLAN},
+					{"address", n.Address},
+					{"mtu", n.MTU},
+					{"takeover", n.Takeover},
+					{"ports", n.Ports},
+					{"fdb_entries", n.FDBEntries},
+					{"fdb_limit", n.FDBLimit},
+					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
+					{"source", n.Source},
+				})
+			})
+		},
+	}
+}
+
+// networkFlags are the flags that add and set share.
+type networkFlags struct {
+	mode     *value[string]
+	uplink   string
+	address  *value[string]
+	mtu      *value[int]
+	ageing   *value[control.Duration]
+	fdbLimit *value[int]
+}
+
+func addNetworkFlags(cmd *cobra.Command) *networkFlags {
+	f := &networkFlags{mode: newMode(), address: newAddress(), mtu: newMTU(), ageing: newAgeing(), fdbLimit: newFDBLimit()}
+	flags := cmd.Flags()
+	flags.Var(f.mode, "mode", "bridged, host-only or isolated")
+	flags.StringVar(&f.uplink, "uplink", "", "the NIC (`IF`) of a bridged network")
+	flags.Var(f.address, "address", "the host's own address in a host-only network, as in 192.168.60.1/24")
+	flags.Var(f.mtu, "mtu", "largest packet (default: the uplink's, else 1500)")
+	flags.Var(f.ageing, "ageing", "how long an address is remembered (default 300s)")
+	flags.Var(f.fdbLimit, "fdb-limit", "how many addresses are remembered (default 8192)")
+	complete(cmd, "mode", "bridged", "host-only", "isolated")
+	for _, free := range []string{"address", "mtu", "ageing", "fdb-limit"} {
+		complete(cmd, free)
+	}
+	return f
+}
+
+func (f *networkFlags) spec(name string) control.NetworkSpec {
+	return control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, Address: f.address.given,
+		MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given}
+}
+
+// check holds a whole new network to the configuration's rules.
+func (f *networkFlags) check(name string) error {
+	n := config.NewNetwork(name, config.Mode(f.mode.text))
+	n.Uplink, n.MTU = f.uplink, f.mtu.or(0)
+	n.Ageing = time.Duration(f.ageing.or(control.Duration(n.Ageing)))
+	n.FDBLimit = f.fdbLimit.or(n.FDBLimit)
+	if s := f.address.or(""); s != "" {
+		p, err := config.ParseAddress(s)
+		if err != nil {
+			return err
+		}
+		n.Address = p
+	}
+	return n.Validate()
+}
+
+func newNetworkAdd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add NETWORK --mode MODE",
+		Short: "Make a network",
+		Long: `Makes a network. One that is there with the same settings is left as it is; one
+with other settings is an error. A [network.NAME] table in the configuration
+makes one wherever that configuration is used.`,
+		Example: `  gxswitch network add xenbr0 --mode bridged --uplink eth0
+  gxswitch network add lab --mode host-only --address 192.168.60.1/24
+  gxswitch network add vault --mode isolated`,
+		Args:              exactly("NETWORK"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f := addNetworkFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := require(cmd, "mode"); err != nil {
+			return err
+		}
+		if err := notEmpty(cmd, "uplink", "address"); err != nil {
+			return err
+		}
+		if config.Mode(f.mode.text).NeedsUplink() && f.uplink == "" {
+			return usagef(cmd, "missing --uplink: a %s network is joined to a NIC", f.mode.text)
+		}
+		if err := f.check(args[0]); err != nil {
+			return wrongWherever(cmd, err)
+		}
+		client := a.client()
+		defer client.Close()
+		_, err := client.AddNetwork(cmd.Context(), f.spec(args[0]))
+		return err
+	}
+	return cmd
+}
+
+func newNetworkSet(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set NETWORK",
+		Short: "Change a network while it works",
+		Long:  `Changes what the flags say and nothing else; no port is detached.`,
+		Example: `  gxswitch network set lab --ageing 60s
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000`,
+		Args:              exactly("NETWORK"),
+		ValidArgsFunction: once(a.networkNames()),
+	}
+	f := addNetworkFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := anyOf(cmd, "mode", "uplink", "address", "mtu", "ageing", "fdb-limit"); err != nil {
+			return err
+		}
+		if err := notEmpty(cmd, "uplink", "address"); err != nil {
+			return err
+		}
+		client := a.client()
+		defer client.Close()
+		_, err := client.SetNetwork(cmd.Context(), f.spec(args[0]))
+		return err
+	}
+	return cmd
+}
+
+func newNetworkDel(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "del NETWORK",
+		Short:             "Delete a network and detach its ports",
+		Example:           "  gxswitch network del lab",
+		Args:              exactly("NETWORK"),
+		ValidArgsFunction: once(a.networkNames()),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			defer client.Close()
+			return client.DelNetwork(cmd.Context(), args[0])
+		},
+	}
+}

@@ -1,0 +1,281 @@
+package behaviour
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gxswitch/internal/control"
+	"gxswitch/internal/frame"
+	"gxswitch/internal/testnet"
+	"gxswitch/internal/testnet/nettest"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "gxswitch-behaviour")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "gxswitch")
+		if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build gxswitch: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// lab is a host with guests on it:
+//
+//	g1 [eth0]--p1-+
+//	g2 [eth0]--p2-+-- host (the daemon's namespace)
+//	g3 [eth0]--p3-+
+type lab struct {
+	t      *testing.T
+	net    *testnet.Net
+	host   *testnet.NS
+	dir    string
+	daemon *daemon
+}
+
+func newLab(t *testing.T) *lab {
+	n := nettest.Test(t, "bh")
+	return &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
+}
+
+// guest hangs a guest with 10.9.0.i/24 and MAC 02:00:00:00:00:i on port pi.
+func (l *lab) guest(i int) *testnet.NS {
+	return l.guestMTU(i, 0)
+}
+
+func (l *lab) guestMTU(i, mtu int) *testnet.NS {
+	l.t.Helper()
+	return nettest.Guest(l.t, l.net, l.host, testnet.GuestSpec{
+		Name: "g" + strconv.Itoa(i), Port: "p" + strconv.Itoa(i), MTU: mtu,
+		Addr: netip.PrefixFrom(netip.MustParseAddr(guestIP(i)), 24), MAC: guestMAC(i),
+	})
+}
+
+func guestIP(i int) string          { return "10.9.0." + strconv.Itoa(i) }
+func guestMAC(i int) frame.MAC      { return frame.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)} }
+func (l *lab) path(f string) string { return filepath.Join(l.dir, f) }
+
+func (l *lab) write(name, text string) {
+	l.t.Helper()
+	if err := os.WriteFile(l.path(name), []byte(text), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// daemon is a running gxswitch daemon.
+type daemon struct {
+	cmd  *exec.Cmd
+	log  *logBuffer
+	done chan struct{}
+	err  error
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start runs the daemon with the configuration and waits until it is ready.
+func (l *lab) start(toml string) *daemon {
+	l.t.Helper()
+	l.write("gxswitch.toml", toml)
+	d := l.launch()
+	nettest.Wait(l.t, "the daemon to be ready", func() (bool, error) {
+		select {
+		case <-d.done:
+			return false, fmt.Errorf("daemon ended: %v\n%s", d.err, d.log)
+		default:
+			return strings.Contains(d.log.String(), "ready"), nil
+		}
+	})
+	l.daemon = d
+	return d
+}
+
+func (l *lab) daemonArgs() []string {
+	return []string{"daemon", "--config", l.path("gxswitch.toml"), "--run-dir", l.path("run"), "--state-dir", l.path("state")}
+}
+
+func (l *lab) launch() *daemon {
+	l.t.Helper()
+	d := &daemon{log: &logBuffer{}, done: make(chan struct{})}
+	d.cmd = l.host.Command(context.Background(), binary, l.daemonArgs()...)
+	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
+	if err := d.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	go func() {
+		d.err = d.cmd.Wait()
+		close(d.done)
+	}()
+	l.t.Cleanup(func() {
+		d.end(l.t, syscall.SIGTERM)
+		if l.t.Failed() {
+			l.t.Logf("daemon's log:\n%s", d.log)
+		}
+	})
+	return d
+}
+
+// end sends the signal and waits for the process.
+func (d *daemon) end(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	_ = d.cmd.Process.Signal(sig)
+	select {
+	case <-d.done:
+	case <-time.After(20 * time.Second):
+		_ = d.cmd.Process.Signal(syscall.SIGQUIT)
+		<-d.done
+		t.Errorf("the daemon did not end on %v:\n%s", sig, d.log)
+	}
+}
+
+// cli runs a command of the control client and returns what it said.
+func (l *lab) cli(args ...string) (stdout, stderr string, code int) {
+	l.t.Helper()
+	cmd := exec.Command(binary, append([]string{"--socket", l.path("run/control.sock")}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		l.t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// must is cli for what has to succeed.
+func (l *lab) must(args ...string) string {
+	l.t.Helper()
+	out, errs, code := l.cli(args...)
+	if code != 0 {
+		l.t.Fatalf("gxswitch %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+func list[T any](l *lab, args ...string) T {
+	l.t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(l.must(append(args, "-j")...)), &v); err != nil {
+		l.t.Fatalf("gxswitch %v: %v", args, err)
+	}
+	return v
+}
+
+// stats are a port's counters.
+func (l *lab) stats(port string) control.PortStats {
+	l.t.Helper()
+	s := list[control.Stats](l, "stats", port)
+	if len(s.Ports) != 1 {
+		l.t.Fatalf("stats %s: %d ports", port, len(s.Ports))
+	}
+	return s.Ports[0]
+}
+
+// portState is "" for a port that isn't listed.
+func (l *lab) portState(name string) string {
+	l.t.Helper()
+	for _, p := range list[[]control.Port](l, "port", "list") {
+		if p.Name == name {
+			return p.State
+		}
+	}
+	return ""
+}
+
+func (l *lab) awaitPort(name, state string) {
+	l.t.Helper()
+	nettest.Wait(l.t, "port "+name+" to be "+state, func() (bool, error) { return l.portState(name) == state, nil })
+}
+
+// run runs a program in a namespace and returns what it printed; it may fail.
+func run(t *testing.T, ns *testnet.NS, args ...string) (string, error) {
+	t.Helper()
+	if _, err := exec.LookPath(args[0]); err != nil {
+		t.Skipf("%s is not installed", args[0])
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	out, err := ns.Command(ctx, args[0], args[1:]...).CombinedOutput()
+	return string(out), err
+}
+
+func mustRun(t *testing.T, ns *testnet.NS, args ...string) string {
+	t.Helper()
+	out, err := run(t, ns, args...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+var pingLine = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?`)
+
+// ping returns how many replies and duplicates count requests brought.
+func ping(t *testing.T, from *testnet.NS, to string, count int, more ...string) (replies, duplicates int) {
+	t.Helper()
+	args := append([]string{"ping", "-n", "-q", "-c", strconv.Itoa(count), "-i", "0.01", "-W", "1", to}, more...)
+	out, _ := run(t, from, args...)
+	m := pingLine.FindStringSubmatch(out)
+	if m == nil {
+		if strings.Contains(out, "unreachable") {
+			return 0, 0
+		}
+		t.Fatalf("%v:\n%s", args, out)
+	}
+	replies, _ = strconv.Atoi(m[2])
+	duplicates, _ = strconv.Atoi(m[3])
+	return replies, duplicates
+}
+
+// talk fails the test unless 20 of 20 pings come back, none twice.
+func talk(t *testing.T, from *testnet.NS, to string) {
+	t.Helper()
+	if r, d := ping(t, from, to, 20); r != 20 || d != 0 {
+		t.Errorf("%s to %s: %d of 20 replies, %d duplicates", from.Name, to, r, d)
+	}
+}
+
+// silent fails the test if anything comes back.
+func silent(t *testing.T, from *testnet.NS, to string) {
+	t.Helper()
+	if r, _ := ping(t, from, to, 3); r != 0 {
+		t.Errorf("%s to %s: %d replies, want none", from.Name, to, r)
+	}
+}

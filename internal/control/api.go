@@ -1,0 +1,259 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"gxswitch/internal/frame"
+)
+
+// The shapes below are what the API and `-o json` show: one JSON value, stable
+// snake_case keys. A key may be added; none changes its meaning.
+
+// Status answers GET /v1/status.
+type Status struct {
+	Version  string `json:"version"`
+	Engine   string `json:"engine"`   // afpacket or ebpf
+	UptimeS  int64  `json:"uptime_s"` // seconds since the daemon was ready
+	PID      int    `json:"pid"`
+	Networks int    `json:"networks"`
+	Ports    int    `json:"ports"` // attached and absent, without host legs' inner ends
+	Workers  int    `json:"workers"`
+	Config   string `json:"config"` // the file in force, "" without one
+}
+
+// Network is one row of GET /v1/networks.
+type Network struct {
+	Name       string   `json:"network"`
+	Mode       string   `json:"mode"`
+	Uplink     string   `json:"uplink"`
+	UplinkVLAN int      `json:"uplink_vlan"` // 0: none
+	Address    string   `json:"address"`     // CIDR, "" without one
+	MTU        int      `json:"mtu"`
+	Takeover   bool     `json:"takeover"`
+	Ports      int      `json:"ports"`
+	FDBEntries int      `json:"fdb_entries"`
+	FDBLimit   int      `json:"fdb_limit"`
+	AgeingS    float64  `json:"ageing_s"`
+	Source     string   `json:"source"` // "config" or "runtime": who made it
+	DHCP       struct{} `json:"dhcp"`
+	DNS        struct{} `json:"dns"`
+}
+
+// NetworkSpec is the body of POST /v1/networks; with PATCH, only the fields
+// that are present change.
+type NetworkSpec struct {
+	Name     string    `json:"network"`
+	Mode     string    `json:"mode,omitempty"`
+	Uplink   string    `json:"uplink,omitempty"`
+	Address  *string   `json:"address,omitempty"` // CIDR
+	MTU      *int      `json:"mtu,omitempty"`
+	Ageing   *Duration `json:"ageing,omitempty"`
+	FDBLimit *int      `json:"fdb_limit,omitempty"`
+}
+
+// Port is one row of GET /v1/ports.
+type Port struct {
+	Name       string    `json:"port"`
+	Network    string    `json:"network"`
+	Role       string    `json:"role"`    // guest, uplink or host
+	State      string    `json:"state"`   // up, down or absent
+	IfIndex    int       `json:"ifindex"` // 0: absent
+	MAC        frame.MAC `json:"mac"`     // the guest's, "" if not told
+	MTU        int       `json:"mtu"`
+	VLAN       string    `json:"vlan"`
+	RateFrom   string    `json:"rate_from"`
+	RateFromBy string    `json:"rate_from_by"` // gxswitch or netback
+	RateTo     string    `json:"rate_to"`
+	IP         []string  `json:"ip"`
+	AntiSpoof  string    `json:"antispoof"`
+	Isolated   bool      `json:"isolated"`
+	Label      string    `json:"label"`
+	Engine     string    `json:"engine"`
+	Source     string    `json:"source"`            // "config" or "runtime"
+	Problem    string    `json:"problem,omitempty"` // why a present interface is not attached
+}
+
+// PortSpec is the body of POST /v1/ports; with PATCH /v1/ports/P, only the
+// fields that are present change.
+type PortSpec struct {
+	Name    string     `json:"port"`
+	Network string     `json:"network,omitempty"`
+	MAC     *frame.MAC `json:"mac,omitempty"`
+	MTU     *int       `json:"mtu,omitempty"`
+	Label   *string    `json:"label,omitempty"`
+}
+
+// FDBEntry is one row of GET /v1/fdb?network=N&port=P.
+type FDBEntry struct {
+	Network string    `json:"network"`
+	VLAN    int       `json:"vlan"`
+	MAC     frame.MAC `json:"mac"`
+	Port    string    `json:"port"`
+	AgeS    int64     `json:"age_s"` // seconds since last seen; 0 for static and local
+	Kind    string    `json:"kind"`  // dynamic, static or local
+}
+
+// FDBSpec names one entry: the body of POST /v1/fdb (MAC, Port, VLAN) and of
+// DELETE /v1/fdb (MAC, Network, VLAN). VLAN 0 means 1.
+type FDBSpec struct {
+	MAC     frame.MAC `json:"mac"`
+	Port    string    `json:"port,omitempty"`
+	Network string    `json:"network,omitempty"`
+	VLAN    int       `json:"vlan,omitempty"`
+}
+
+// Flushed answers POST /v1/fdb/flush?network=N&port=P.
+type Flushed struct {
+	Entries int `json:"entries"`
+}
+
+// Stats answers GET /v1/stats?port=P&port=Q.
+type Stats struct {
+	Ports    []PortStats    `json:"ports"`
+	Networks []NetworkStats `json:"networks"`
+}
+
+// PortStats are one port's counters since it was attached. A GSO super-frame
+// counts as the frames the wire would carry; bytes are wire bytes without FCS.
+// RxPackets = Forwarded + Flooded + Consumed + RxDropped.
+type PortStats struct {
+	Port      string            `json:"port"`
+	Network   string            `json:"network"`
+	RxPackets uint64            `json:"rx_packets"`
+	RxBytes   uint64            `json:"rx_bytes"`
+	TxPackets uint64            `json:"tx_packets"`
+	TxBytes   uint64            `json:"tx_bytes"`
+	RxDropped uint64            `json:"rx_dropped"`
+	TxDropped uint64            `json:"tx_dropped"`
+	Forwarded uint64            `json:"forwarded"` // of rx: sent on to one port
+	Flooded   uint64            `json:"flooded"`   // of rx: sent on to every other port
+	Consumed  uint64            `json:"consumed"`  // of rx: taken by the switch itself
+	Drops     map[string]uint64 `json:"drops"`     // reason → frames, both directions, zeros left out
+}
+
+// NetworkStats are one network's gauges and counters.
+type NetworkStats struct {
+	Network    string `json:"network"`
+	FDBEntries int    `json:"fdb_entries"`
+	FDBLimit   int    `json:"fdb_limit"`
+	Flooded    uint64 `json:"flooded"`
+}
+
+// Reloaded answers POST /v1/reload: what the difference came to, one line per
+// object, as in "network lab: added".
+type Reloaded struct {
+	Changes []string `json:"changes"`
+}
+
+// ConfigText answers GET /v1/config: the configuration in force, as TOML.
+type ConfigText struct {
+	File string `json:"file"`
+	TOML string `json:"toml"`
+}
+
+// Code says what kind of failure an Error is. It decides the HTTP status and
+// the exit status of the command line.
+type Code string
+
+// The codes, with their HTTP and exit statuses. A path that the API does not
+// have is also CodeNotFound; a wrong method (405) and a body that is too long
+// (413) are CodeUsage.
+const (
+	CodeUsage    Code = "usage"     // 400, exit 2: wrong wherever it is sent
+	CodeDenied   Code = "denied"    // 403, exit 1: the peer may not
+	CodeNotFound Code = "not_found" // 404, exit 4: no such network, port, entry
+	CodeConflict Code = "conflict"  // 409, exit 1: exists with other settings
+	CodeRefused  Code = "refused"   // 422, exit 1: can't be done as things are
+	CodeInternal Code = "internal"  // 500, exit 1
+	CodeNoDaemon Code = "no_daemon" // exit 3: nobody answers; only a Client says so
+)
+
+// ErrNoDaemon matches, with errors.Is, every Error that says that no daemon
+// answers.
+var ErrNoDaemon = &Error{Code: CodeNoDaemon}
+
+// HTTPStatus is the code's status on the wire.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case CodeUsage:
+		return http.StatusBadRequest
+	case CodeDenied:
+		return http.StatusForbidden
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeConflict:
+		return http.StatusConflict
+	case CodeRefused:
+		return http.StatusUnprocessableEntity
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// Error is a failure with a mend. It travels as {"error":{code,message,hint}}.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`        // what, with the name of the object
+	Hint    string `json:"hint,omitempty"` // what to do
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Is implements errors.Is for an Error that is a code alone, like ErrNoDaemon.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && *t == Error{Code: e.Code}
+}
+
+// Errorf makes an Error without a hint.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// WithHint returns e with what to do about it.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Duration is a time.Duration that travels as a Go duration string ("300s").
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("duration %q: want a number and a unit, as in 300s", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Switch is what the server serves: the daemon implements it. Every method may
+// be called from several goroutines. Lists come in the order in which they are
+// shown. In a Set, what the switch can't change on a live object (a port's
+// network, a network's mode) is refused unless it stays what it is. Errors that
+// are *Error keep their code; any other error is CodeInternal.
+type Switch interface {
+	Status() Status
+	Networks() []Network
+	AddNetwork(NetworkSpec) (Network, error)
+	SetNetwork(NetworkSpec) (Network, error)
+	DelNetwork(name string) error
+	Ports() []Port
+	AddPort(PortSpec) (Port, error)
+	SetPort(PortSpec) (Port, error)
+	DelPort(name string) error
+	FDB(network, port string) ([]FDBEntry, error) // "" means every
+	AddFDB(FDBSpec) error
+	DelFDB(FDBSpec) error
+	FlushFDB(network, port string) (Flushed, error)
+	Stats(ports []string) (Stats, error) // none means every
+	Config() ConfigText
+	Reload() (Reloaded, error)
+}

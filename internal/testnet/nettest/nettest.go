@@ -1,0 +1,61 @@
+// Package nettest ties testnet to the testing package, which a program that is
+// no test need not link.
+package nettest
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"gxswitch/internal/testnet"
+)
+
+// Test makes a test's network, which goes when the test ends. Without the means
+// the test is skipped; CI counts a skip as a failure.
+func Test(t testing.TB, name string) *testnet.Net {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make network namespaces")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip of iproute2, to make network namespaces")
+	}
+	n, err := testnet.New(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// Namespace makes a namespace or ends the test.
+func Namespace(t testing.TB, n *testnet.Net, name string) *testnet.NS {
+	t.Helper()
+	s, err := n.Namespace(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Guest makes a guest or ends the test.
+func Guest(t testing.TB, n *testnet.Net, sw *testnet.NS, spec testnet.GuestSpec) *testnet.NS {
+	t.Helper()
+	g, err := n.Guest(sw, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// Wait awaits a condition or ends the test.
+func Wait(t testing.TB, what string, cond func() (bool, error)) {
+	t.Helper()
+	if err := testnet.Wait(t.Context(), what, cond); err != nil {
+		t.Fatal(err)
+	}
+}
