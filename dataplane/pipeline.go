@@ -15,7 +15,7 @@ const (
 // process takes one port's frames of a batch through the switch, up to the
 // vectors that flush writes.
 func (w *worker) process(v *view, in *member, frames []frame.Frame) {
-	var rxPackets, rxBytes, forwarded, flooded uint64
+	var rxPackets, rxBytes, forwarded, flooded, consumed uint64
 	c, table, now := &in.port.counters, in.net.table, w.now
 	for i := range frames {
 		f := &frames[i]
@@ -50,8 +50,7 @@ func (w *worker) process(v *view, in *member, frames []frame.Frame) {
 		// decide
 		if d[0]&1 == 0 {
 			if in.cfg.Role == Uplink && [6]byte(d[:6]) == in.cfg.Local {
-				// For the host itself, which has it from the NIC, in any VLAN.
-				c.rxDrops[frame.SamePort].Add(n)
+				consumed += n // for the host itself, which has it from the NIC, in any VLAN
 				continue
 			}
 			if id, known := table.Lookup(fdb.KeyFromBytes(vid, d)); known {
@@ -73,6 +72,9 @@ func (w *worker) process(v *view, in *member, frames []frame.Frame) {
 	c.rxBytes.Add(rxBytes)
 	if forwarded > 0 {
 		c.forwarded.Add(forwarded)
+	}
+	if consumed > 0 {
+		c.consumed.Add(consumed)
 	}
 	if flooded > 0 {
 		c.flooded.Add(flooded)
@@ -114,11 +116,15 @@ func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) bool {
 }
 
 // toHost reports whether a host that must not forward may be given the frame:
-// an IP packet only if it is for the host itself or for a group. Whatever the
-// host's ip_forward says, nothing leaves a host-only network this way.
+// an IP packet only if it is for the host itself. Whatever the host's ip_forward
+// says, nothing leaves a host-only network this way; what is sent to a group
+// address of layer 2 no host forwards (ip_forward in net/ipv4/ip_forward.c).
 func (v *view) toHost(d []byte) bool {
+	if d[0]&1 != 0 {
+		return true
+	}
 	_, dst, ok := frame.IPAddresses(d)
-	return !ok || dst.IsMulticast() || v.isHost(dst)
+	return !ok || v.isHost(dst)
 }
 
 // fromHost is the same for what comes from the host: an IP packet only if the

@@ -193,7 +193,7 @@ func (s *Switch) SetNetwork(cfg NetworkConfig) error {
 	net.cfg = cfg
 	net.table.SetLimit(cfg.FDBLimit)
 	net.table.SetAgeing(cfg.Ageing)
-	s.view.Store(s.build())
+	s.publish()
 	return nil
 }
 
@@ -222,7 +222,19 @@ func (s *Switch) SetHostAddresses(addrs []netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hosts = set
+	s.publish()
+}
+
+// publish replaces the view. When it returns, no frame is on its way that saw
+// an older one.
+func (s *Switch) publish() {
 	s.view.Store(s.build())
+	if s.closed {
+		return
+	}
+	for _, w := range s.workers {
+		w.call(func() {})
+	}
 }
 
 // Attach makes io a port of a network. The switch closes io, also when Attach
@@ -333,7 +345,7 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 		net.table.Delete(fdb.MakeKey(defaultVID, old.Local))
 	}
 	a.cfg = cfg
-	s.view.Store(s.build())
+	s.publish()
 	if !cfg.Up && old.Up {
 		net.table.FlushPort(id)
 	}

@@ -94,11 +94,8 @@ func (s *Switch) build() *view {
 	return v
 }
 
-// broadcast4 is the limited broadcast address (RFC 919).
-var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-// isHost reports whether the address is one of the host's own, or a broadcast.
+// isHost reports whether the address is one of the host's own.
 func (v *view) isHost(a netip.Addr) bool {
 	_, ok := v.hosts[a]
-	return ok || a == broadcast4
+	return ok
 }

@@ -100,9 +100,8 @@ func TestPacketLongFramesWithoutRoom(t *testing.T) {
 func TestPacketGiantFrame(t *testing.T) {
 	l := newLab(t, "giant")
 	c := l.cable(t, 1500)
-	far := strings.Replace(c.name, "p", "f", 1)
 	err := l.end.Do(func() error {
-		link, err := netlink.LinkByName(far)
+		link, err := netlink.LinkByName(c.farName())
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,9 @@ func TestPacket(t *testing.T) {
 				if err := l.sw.Do(func() error { return host.SetUp(c.index, up) }); err != nil {
 					t.Fatal(err)
 				}
+				if up {
+					c.carrier(t)
+				}
 			},
 			Delete: func() { c.delete(t) },
 		}
@@ -75,7 +78,7 @@ func (l *lab) cable(t *testing.T, mtu int) *cable {
 	t.Helper()
 	n := l.pairs.Add(1)
 	c := &cable{l: l, name: fmt.Sprintf("p%d", n)}
-	far := fmt.Sprintf("f%d", n)
+	far := c.farName()
 	err := l.sw.Do(func() error {
 		a := netlink.NewLinkAttrs()
 		a.Name, a.MTU = c.name, mtu
@@ -108,10 +111,29 @@ func (l *lab) cable(t *testing.T, mtu int) *cable {
 			t.Fatal(err)
 		}
 	}
+	c.carrier(t)
 	c.far = dial(t, l.end, far)
 	t.Cleanup(func() { c.delete(t) })
 	return c
 }
+
+// carrier waits until both ends know that the other is up. Until then the queue
+// of the one that was up first is one that drops without a word.
+func (c *cable) carrier(t *testing.T) {
+	t.Helper()
+	for s, name := range map[*testnet.NS]string{c.l.sw: c.name, c.l.end: c.farName()} {
+		nettest.Wait(t, name+" to be up", func() (up bool, err error) {
+			err = s.Do(func() error {
+				link, err := netlink.LinkByName(name)
+				up = err == nil && link.Attrs().OperState == netlink.OperUp
+				return err
+			})
+			return up, err
+		})
+	}
+}
+
+func (c *cable) farName() string { return "f" + c.name[1:] }
 
 func moveLink(index int, to *testnet.NS) error {
 	fd, err := unix.Open("/run/netns/"+to.Name, unix.O_RDONLY|unix.O_CLOEXEC, 0)

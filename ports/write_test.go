@@ -212,6 +212,29 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
+// A super-frame that does not go is as many drops as it is frames of the wire.
+func TestWriteErrorsOfSuperFrames(t *testing.T) {
+	vnet, data := superUDP()
+	for _, c := range []struct {
+		errno unix.Errno
+		want  Result
+	}{
+		{unix.EMSGSIZE, Result{Packets: 1, Bytes: 60, MTU: 3}},
+		{unix.ENOBUFS, Result{Packets: 1, Bytes: 60, TxFull: 3}},
+		{unix.EAGAIN, Result{TxFull: 4}}, // and the frame behind it
+	} {
+		k := &kernel{verdict: func(raw []byte) unix.Errno {
+			if raw[1] != 0 {
+				return c.errno
+			}
+			return 0
+		}}
+		if got := k.port().Write([]Send{sending(t, vnet, data), sending(t, noVNet, plain(1))}, NewScratch()); got != c.want {
+			t.Errorf("%v: %+v, want %+v", c.errno, got, c.want)
+		}
+	}
+}
+
 func TestWriteInterrupted(t *testing.T) {
 	interrupted := false
 	k := &kernel{verdict: func([]byte) unix.Errno {

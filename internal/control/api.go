@@ -129,7 +129,7 @@ type PortStats struct {
 	TxDropped uint64            `json:"tx_dropped"`
 	Forwarded uint64            `json:"forwarded"` // of rx: sent on to one port
 	Flooded   uint64            `json:"flooded"`   // of rx: sent on to every other port
-	Consumed  uint64            `json:"consumed"`  // of rx: taken by the switch itself
+	Consumed  uint64            `json:"consumed"`  // of rx: for the host, which has it from its NIC
 	Drops     map[string]uint64 `json:"drops"`     // reason → frames, both directions, zeros left out
 }
 

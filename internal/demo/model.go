@@ -64,7 +64,6 @@ name    = "guest*"
 network = "lan"
 `,
 		ports: []string{"eth0"},
-		drops: "same_port at eth0: frames for the host itself, which has them from its NIC and needs no switch for them.",
 	}
 	m.addGuests()
 	for i := range guests {
