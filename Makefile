@@ -85,12 +85,12 @@ fuzz: ## fuzz every Fuzz test for FUZZTIME each (default 20s)
 
 .PHONY: bench bench-quick
 bench: build ## measure the switch beside the kernel's bridge (root, an idle machine)
-	@.ci/deps ip iperf3
+	@.ci/deps ip
 	$(GO) build -o bin/gxbench ./bench
 	@$(AS_ROOT); exec $$root bin/gxbench -gxswitch bin/gxswitch $(ARGS)
 
-bench-quick: build ## the same in a few minutes, less exactly
-	@.ci/deps ip iperf3
+bench-quick: build ## the main figures of bench, in two minutes
+	@.ci/deps ip
 	$(GO) build -o bin/gxbench ./bench
 	@$(AS_ROOT); exec $$root bin/gxbench -quick -gxswitch bin/gxswitch $(ARGS)
 

@@ -14,7 +14,7 @@ import (
 	"gxswitch/internal/frame"
 )
 
-// model is the switch as SPEC.md puts it: maps, one frame at a time, frames
+// model is the switch as a reader would put it: maps, one frame at a time, frames
 // always with their tags in place. It shares no code with the switch.
 type model struct {
 	ports map[string]*modelPort

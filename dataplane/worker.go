@@ -25,10 +25,10 @@ import (
 const (
 	maxHot = 64
 
-	// spinTime is how long a worker goes on looking after the last frame
-	// before it sleeps. Waking a thread takes longer than most replies take to
-	// come.
-	spinTime = 50 * time.Microsecond
+	// longFrames is how many frames of up to 64 KiB one batch holds: few, so
+	// that they are still in the CPU's cache when they are sent on, and so that
+	// a bulk transfer does not hold up other ports' frames for long.
+	longFrames = 8
 
 	// coolTime is how long a hot port may be silent before it is cold.
 	coolTime = 250 * time.Millisecond
@@ -97,7 +97,7 @@ func newWorker(s *Switch, index int) (*worker, error) {
 		epoll:   epoll,
 		wake:    wake,
 		readers: map[fdb.PortID]*reader{},
-		buffers: ports.NewBuffers(ports.BatchSize),
+		buffers: ports.NewBuffers(longFrames),
 		scratch: ports.NewScratch(),
 		base:    time.Now(),
 		done:    make(chan struct{}),
@@ -108,15 +108,16 @@ func newWorker(s *Switch, index int) (*worker, error) {
 func (w *worker) loop() {
 	runtime.LockOSThread()
 	defer close(w.done)
-	var lastWork time.Duration
+	var rest rest
 	for turn := 0; ; turn++ {
 		if w.called.Load() && w.runCommands() {
 			return
 		}
 		if w.turn() {
-			lastWork = time.Since(w.base)
+			now := time.Since(w.base)
+			rest.took(now)
 			for _, r := range w.runs {
-				r.from.lastSeen = lastWork
+				r.from.lastSeen = now
 			}
 			if turn%coldEvery == 0 {
 				w.pollCold()
@@ -126,9 +127,8 @@ func (w *worker) loop() {
 		if turn%coldEvery == 0 && w.pollCold() {
 			continue
 		}
-		if now := time.Since(w.base); now-lastWork > spinTime {
+		if now := time.Since(w.base); !rest.spin(now) {
 			w.sleep(now)
-			lastWork = time.Since(w.base)
 		}
 	}
 }

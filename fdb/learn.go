@@ -3,6 +3,7 @@ package fdb
 // Verdict is what came of a Learn. Its word is the name of the counter.
 type Verdict uint8
 
+// What a Learn can come to.
 const (
 	Refreshed Verdict = iota // known at this port
 	Learned                  // new, and there was room

@@ -7,6 +7,7 @@ import (
 	"time"
 )
 
+// Bounds and defaults.
 const (
 	DefaultLimit  = 8192              // entries
 	DefaultAgeing = 300 * time.Second // IEEE 802.1Q-2018, table 8-6

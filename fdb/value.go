@@ -8,6 +8,7 @@ type PortID uint16
 // Kind says where an entry comes from. The zero Kind is that of no entry.
 type Kind uint8
 
+// The kinds.
 const (
 	Dynamic Kind = iota + 1 // learned from a frame: moves, ages, may be evicted
 	Static                  // an operator's

@@ -118,18 +118,19 @@ func (p *Packet) Read(batch []frame.Frame, buf *Buffers) int {
 		if status&unix.TP_STATUS_USER == 0 {
 			break
 		}
+		long := status&unix.TP_STATUS_COPY != 0 && h.snaplen < h.len
+		if long && buf.full() {
+			break // it begins the next batch
+		}
 		start := r.head*slotLen + int(h.mac) - frame.VNetLen
 		mem := r.mem[start-frame.TagLen : start+frame.VNetLen+int(h.snaplen)]
 		f := &batch[n]
 		f.Reset(mem[frame.TagLen:])
-		if h.snaplen < h.len {
-			if status&unix.TP_STATUS_COPY == 0 {
-				f.Truncated = true
-			} else if whole := r.copied(buf, int(h.len)); whole != nil {
+		f.Truncated = h.snaplen < h.len
+		if long {
+			if whole := r.copied(buf, int(h.len)); whole != nil {
 				mem = whole
-				f.Raw = mem[frame.TagLen:]
-			} else {
-				f.Truncated = true
+				f.Raw, f.Truncated = mem[frame.TagLen:], false
 			}
 		}
 		if status&unix.TP_STATUS_VLAN_VALID != 0 {
@@ -153,9 +154,6 @@ func (p *Packet) Read(batch []frame.Frame, buf *Buffers) int {
 // room before the virtio-net header; nil if the frame isn't there.
 func (r *receiveRing) copied(buf *Buffers, n int) []byte {
 	mem := buf.take()
-	if mem == nil {
-		panic("ports: fewer buffers than frames in the batch")
-	}
 	raw := mem[frame.TagLen:]
 	for {
 		got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(r.fd), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw)),

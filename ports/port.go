@@ -17,7 +17,7 @@ type Port interface {
 	// Read takes frames that have arrived, in the order of arrival, at most
 	// len(batch) of them, and sets Raw, TCI, Tagged and Truncated of each. It
 	// never blocks; 0 means that nothing is there. Frames that need memory of
-	// the reader's use buf. Only one goroutine may read or release at a time.
+	// the reader's take it from buf, and wait where it has no more. Only one goroutine may read or release at a time.
 	Read(batch []frame.Frame, buf *Buffers) int
 
 	// Release gives back every frame that was read since the last Release.
@@ -63,7 +63,7 @@ func (r *Result) sent(s *Send) {
 }
 
 // Buffers is memory for the frames of one batch that a port can't lend from
-// its own. Each worker has one.
+// its own. Each worker has one, as large as it wants a batch of such frames.
 type Buffers struct {
 	mem  []byte
 	next int
@@ -72,18 +72,17 @@ type Buffers struct {
 // bufferLen holds the longest frame with its virtio-net header and a tag's room.
 const bufferLen = (frame.TagLen + frame.VNetLen + frame.MaxLen + 63) &^ 63
 
-// NewBuffers makes room for a batch of n frames, 64 KiB each. The kernel backs
-// it with memory only as far as it is touched.
+// NewBuffers makes room for n frames of 64 KiB each.
 func NewBuffers(n int) *Buffers { return &Buffers{mem: make([]byte, n*bufferLen)} }
 
 // Reset takes all buffers back, at the start of a batch.
 func (b *Buffers) Reset() { b.next = 0 }
 
-// take lends the next buffer, nil when all are out.
+// full reports whether all buffers are lent.
+func (b *Buffers) full() bool { return b.next+bufferLen > len(b.mem) }
+
+// take lends the next buffer; there must be one.
 func (b *Buffers) take() []byte {
-	if b.next+bufferLen > len(b.mem) {
-		return nil
-	}
 	p := b.mem[b.next : b.next+bufferLen : b.next+bufferLen]
 	b.next += bufferLen
 	return p

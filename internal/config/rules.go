@@ -48,7 +48,7 @@ func validMode(s string) *Error {
 		hint("%s", didYouMean(s, []string{string(Bridged), string(HostOnly), string(Isolated)}))
 }
 
-// validNetwork holds a name to SPEC's alphabet, which is narrower than the
+// validNetwork holds a name to its alphabet, which is narrower than the
 // kernel's: a host interface and directories under /proc/sys/net bear it.
 func validNetwork(s string) *Error {
 	const want = "1 to 15 of a-z, 0-9, dot, underscore and hyphen"

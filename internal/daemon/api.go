@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -92,9 +93,8 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 		if unplaced(n.spec) == spec {
 			return m.networkRowOf(s.Name), nil
 		}
-		return control.Network{}, control.Errorf(control.CodeConflict,
-			"network %s exists with other settings (mode %s, not %s, or another address, uplink, mtu, ageing or fdb_limit)", s.Name, n.spec.Mode, spec.Mode).
-			WithHint("gxswitch network set %s changes it", s.Name)
+		return control.Network{}, control.Errorf(control.CodeConflict, "network %s exists with other settings: %s; not %s",
+			s.Name, networkText(n.spec), networkText(spec)).WithHint("gxswitch network set %s changes it", s.Name)
 	}
 	if err := config.ValidateNetworks(append(m.specs(), spec)); err != nil {
 		return control.Network{}, refused(err, control.CodeConflict)
@@ -118,6 +118,21 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 	}
 	m.settleAll()
 	return m.networkRowOf(s.Name), m.journal()
+}
+
+// networkText is a network's settings in one line.
+func networkText(n config.Network) string {
+	text := fmt.Sprintf("mode %s, ageing %v, fdb_limit %d", n.Mode, n.Ageing, n.FDBLimit)
+	if n.Uplink != "" {
+		text += ", uplink " + n.Uplink
+	}
+	if n.Address.IsValid() {
+		text += ", address " + n.Address.String()
+	}
+	if n.MTU != 0 {
+		text += fmt.Sprintf(", mtu %d", n.MTU)
+	}
+	return text
 }
 
 // applyNetwork puts the fields that s has into spec.
@@ -185,7 +200,9 @@ func (m *manager) DelNetwork(name string) error {
 	if n == nil {
 		return noNetwork(name)
 	}
-	return errors.Join(m.delNetwork(n), m.journal())
+	err := m.delNetwork(n)
+	m.settleAll() // its ports may be others' now
+	return errors.Join(err, m.journal())
 }
 
 // FDB implements control.Switch.

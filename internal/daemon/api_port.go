@@ -156,7 +156,7 @@ func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 func (m *manager) portConflict(p *port, spec config.Port) error {
 	now := p.want.spec
 	if p.role != dataplane.Guest {
-		return control.Errorf(control.CodeConflict, "port %s: is the %s of network %s", spec.Name, p.role, now.Network)
+		return control.Errorf(control.CodeConflict, "port %s: is the %s of network %s", spec.Name, roleText(p.role), now.Network)
 	}
 	if now.Network != spec.Network {
 		return control.Errorf(control.CodeConflict, "port %s: is in network %s, not %s", spec.Name, now.Network, spec.Network).
@@ -165,6 +165,14 @@ func (m *manager) portConflict(p *port, spec config.Port) error {
 	return control.Errorf(control.CodeConflict, "port %s: exists in network %s with other settings (mac %q, label %q, mtu %d; not mac %q, label %q, mtu %d)",
 		spec.Name, now.Network, macText(now), now.Label, now.MTU, macText(spec), spec.Label, spec.MTU).
 		WithHint("gxswitch port set %s changes them", spec.Name)
+}
+
+// roleText is a role in a sentence.
+func roleText(r dataplane.Role) string {
+	if r == dataplane.Host {
+		return "host's own leg"
+	}
+	return r.String()
 }
 
 func macText(p config.Port) string {
@@ -203,7 +211,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		return control.Port{}, noPort(s.Name)
 	}
 	if p.role != dataplane.Guest {
-		return control.Port{}, control.Errorf(control.CodeRefused, "port %s: is the %s of network %s, it has no settings of its own", s.Name, p.role, p.want.spec.Network).
+		return control.Port{}, control.Errorf(control.CodeRefused, "port %s: is the %s of network %s, it has no settings of its own", s.Name, roleText(p.role), p.want.spec.Network).
 			WithHint("gxswitch network set %s", p.want.spec.Network)
 	}
 	spec := applyPort(p.want.spec, s)
@@ -241,7 +249,7 @@ func (m *manager) DelPort(name string) error {
 		return noPort(name)
 	}
 	if p != nil && p.role != dataplane.Guest {
-		return control.Errorf(control.CodeRefused, "port %s: is the %s of network %s and goes with it", name, p.role, p.want.spec.Network).
+		return control.Errorf(control.CodeRefused, "port %s: is the %s of network %s and goes with it", name, roleText(p.role), p.want.spec.Network).
 			WithHint("gxswitch network del %s", p.want.spec.Network)
 	}
 	delete(m.runtime, name)

@@ -43,7 +43,7 @@ func (m *manager) settleOne(l host.Link) *opening {
 	}
 	p := m.ports[l.Index]
 	w, ok := m.wanted(l)
-	if p != nil && (!ok || p.link.Name != l.Name || p.role != w.role || p.want.spec.Network != w.spec.Network) {
+	if p != nil && (!ok || l.Master != 0 || p.link.Name != l.Name || p.role != w.role || p.want.spec.Network != w.spec.Network) {
 		m.detach(p, true)
 		p = nil
 	}

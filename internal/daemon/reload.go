@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"gxswitch/dataplane"
 	"gxswitch/internal/config"
+	"gxswitch/internal/host"
 )
 
 // reload goes from the configuration in force to cfg and says what changed.
@@ -15,6 +17,12 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	for _, n := range m.networks {
 		if n.runtime {
 			runtime = append(runtime, n.spec)
+		}
+	}
+	for _, spec := range cfg.Networks {
+		if n := m.networks[spec.Name]; n != nil && n.runtime {
+			return nil, &hinted{fmt.Errorf("%s: network %s exists already, made by the command line", spec.Pos, spec.Name),
+				"gxswitch network del " + spec.Name + ", then reload"}
 		}
 	}
 	if err := config.ValidateNetworks(append(runtime, cfg.Networks...)); err != nil {
@@ -74,6 +82,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	}
 	m.cfg = cfg
 	clear(m.removed)
+	errs = append(errs, m.mend())
 	m.settleAll()
 	after := m.placement()
 	for name, where := range after {
@@ -89,6 +98,21 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 		}
 	}
 	return changes, errors.Join(append(errs, m.journal())...)
+}
+
+// mend puts back what somebody took from under the switch: a port's guard, a
+// host leg's address.
+func (m *manager) mend() error {
+	var errs []error
+	for _, p := range m.ports {
+		if p.role == dataplane.Guest {
+			errs = append(errs, host.Seal(p.link))
+		}
+	}
+	for _, n := range m.networks {
+		errs = append(errs, m.ensureLeg(n))
+	}
+	return errors.Join(errs...)
 }
 
 // remakeNetwork gives a network another mode or uplink. Ports of the command

@@ -177,11 +177,12 @@ func newLink(l netlink.Link) Link {
 	return link
 }
 
-// running wants LOWER_UP as well as RUNNING, which follows the operational
-// state and so comes up to a second late when a carrier is lost.
+// running looks at the carrier itself (LOWER_UP). RUNNING follows the
+// operational state, which the kernel brings up to date once a second at the
+// most (net/core/link_watch.c): a port that comes up would be mute until then.
 func running(flags uint32) bool {
-	const want = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
-	return flags&want == want
+	const want = unix.IFF_UP | unix.IFF_LOWER_UP
+	return flags&(want|unix.IFF_DORMANT) == want
 }
 
 // ref is a link as the netlink library wants it, known by index alone.

@@ -46,7 +46,7 @@ var house = []room{
 	{path: "ports/porttest", uses: "internal/frame ports",
 		kernel: "the suite polls a port's descriptor as a worker does"},
 	{path: "dataplane", uses: "fdb internal/frame ports",
-		kernel: "worker.go waits: epoll, ppoll and eventfd, on descriptors that ports gave it"},
+		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
 
 	{path: "internal/config", uses: "internal/frame", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",

@@ -1,0 +1,158 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"gxswitch/internal/host"
+	"gxswitch/internal/testnet"
+)
+
+// Arm is one way to join the lanes. An arm is up at most once at a time.
+type Arm interface {
+	Name() string
+
+	// Up gives the arm its ports and returns once it forwards. The error is
+	// ErrNotInstalled or ErrNotInBuild where the arm can't be had here.
+	Up(context.Context, *Rig, Setup) (*Session, error)
+}
+
+// Why an arm is left out.
+var (
+	ErrNotInstalled = errors.New("not installed")
+	ErrNotInBuild   = errors.New("not in this build")
+)
+
+// Setup is what a measure wants beyond the lanes.
+type Setup struct {
+	Crowd    int // further ports
+	FDBLimit int // addresses the switch must be willing to learn; 0: its default
+}
+
+// Session is an arm that has the links, until Down.
+type Session struct {
+	Arm    string
+	Lanes  []Lane
+	Crowd  []Endpoint
+	PIDs   []int // of the arm's processes
+	Switch bool  // false: there is none in the way, nothing learns and nothing floods
+
+	down []func() error // run last to first
+}
+
+// NewSession is one of an arm outside this package, which has the lanes only.
+func NewSession(a Arm, lanes []Lane, down func() error) *Session {
+	return &Session{Arm: a.Name(), Lanes: lanes, Switch: true, down: []func() error{down}}
+}
+
+func (s *Session) undo(f func() error) { s.down = append(s.down, f) }
+
+// Down takes the links back.
+func (s *Session) Down() error {
+	var errs []error
+	for _, f := range slices.Backward(s.down) {
+		errs = append(errs, f())
+	}
+	s.down = nil
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("take %s down: %w", s.Arm, err)
+	}
+	return nil
+}
+
+// Up makes sure of the crowd's links and gives the arm what it asks for.
+func (r *Rig) Up(ctx context.Context, a Arm, setup Setup) (*Session, error) {
+	if _, err := r.Crowd(setup.Crowd); err != nil {
+		return nil, err
+	}
+	s, err := a.Up(ctx, r, setup)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.Name(), err)
+	}
+	return s, nil
+}
+
+// session is one of an arm that switches.
+func (r *Rig) session(a Arm, setup Setup) *Session {
+	return &Session{Arm: a.Name(), Lanes: r.Lanes, Crowd: r.crowd.endpoints[:setup.Crowd], Switch: true}
+}
+
+// ports are the interfaces that an arm takes.
+func (r *Rig) ports(setup Setup) []string {
+	names := slices.Clone(r.Ports)
+	for i := range setup.Crowd {
+		names = append(names, CrowdPort(i))
+	}
+	return names
+}
+
+// Direct is no switch: a veth pair from each sender to a receiver. What it
+// carries is the limit of the links and of the generator.
+type Direct struct{}
+
+// Name implements Arm.
+func (Direct) Name() string { return "direct" }
+
+// Up implements Arm.
+func (d Direct) Up(_ context.Context, r *Rig, _ Setup) (*Session, error) {
+	return &Session{Arm: d.Name(), Lanes: r.Direct}, nil
+}
+
+// Bridge is the kernel's bridge, with nothing switched on that gxswitch does not
+// do as well: no netfilter (Rig sees to that), no snooping, no STP, no VLANs.
+type Bridge struct{}
+
+// Name implements Arm.
+func (Bridge) Name() string { return "bridge" }
+
+// Up implements Arm.
+func (b Bridge) Up(_ context.Context, r *Rig, setup Setup) (_ *Session, err error) {
+	s := r.session(b, setup)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Down())
+		}
+	}()
+	err = r.Switch.Do(func() error {
+		off := false
+		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
+		br.Name, br.MTU = "br0", mtu
+		if err := netlink.LinkAdd(br); err != nil {
+			return fmt.Errorf("make bridge: %w", err)
+		}
+		s.undo(func() error { return removeBridge(r.Switch, br.Index) })
+		for _, p := range r.ports(setup) {
+			l, err := host.LinkByName(p)
+			if err != nil {
+				return err
+			}
+			if err := netlink.LinkSetMasterByIndex(link(l.Index), br.Index); err != nil {
+				return fmt.Errorf("enslave %s: %w", p, err)
+			}
+		}
+		return host.SetUp(br.Index, true)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// removeBridge releases the ports too.
+func removeBridge(ns *testnet.NS, index int) error {
+	return ns.Do(func() error {
+		if err := netlink.LinkDel(link(index)); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("remove bridge: %w", err)
+		}
+		return nil
+	})
+}
+
+func link(index int) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+}

@@ -1,0 +1,140 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"gxswitch/internal/host"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testRig(t *testing.T) *Rig {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make network namespaces")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip of iproute2, to make network namespaces")
+	}
+	r, err := New("rig", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// The real daemon, of this tree.
+func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "gxswitch")
+	if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
+		t.Fatalf("build gxswitch: %v: %s", err, out)
+	}
+	r := testRig(t)
+	s, err := r.Up(t.Context(), Gxswitch{Binary: binary, Engine: "afpacket"}, Setup{Crowd: 3, FDBLimit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Lanes) != 2 || len(s.Crowd) != 3 || len(s.PIDs) != 1 {
+		t.Errorf("the session has %d lanes, %d of the crowd, processes %v", len(s.Lanes), len(s.Crowd), s.PIDs)
+	}
+	if err := s.Down(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "gxbench-afpacket-*")); len(left) > 0 {
+		t.Errorf("directories are left: %v", left)
+	}
+	// The next arm finds the links free.
+	next, err := r.Up(t.Context(), Bridge{}, Setup{Crowd: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Down(); err != nil {
+		t.Error(err)
+	}
+	if l, err := r.Switch.Link("p0"); err != nil || l.Master != 0 || !l.Running {
+		t.Errorf("p0 afterwards: %+v (%v)", l, err)
+	}
+	if _, err := r.Switch.Link("br0"); !errors.Is(err, host.ErrNoLink) {
+		t.Errorf("the bridge is still there: %v", err)
+	}
+}
+
+// script is a program that stands in for gxswitch.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gxswitch")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestRefusedEngineIsNotInThisBuild(t *testing.T) {
+	r := testRig(t)
+	binary := script(t, `echo "gxswitch: error: engine ebpf is not in this version" >&2; exit 1`)
+	if _, err := r.Up(t.Context(), Gxswitch{Binary: binary, Engine: "ebpf"}, Setup{}); !errors.Is(err, ErrNotInBuild) {
+		t.Errorf("error %v, want %v", err, ErrNotInBuild)
+	}
+}
+
+func TestDaemonThatFailsIsAnErrorWithItsWords(t *testing.T) {
+	r := testRig(t)
+	binary := script(t, `echo "gxswitch: error: out of luck" >&2; exit 1`)
+	_, err := r.Up(t.Context(), Gxswitch{Binary: binary, Engine: "afpacket"}, Setup{})
+	if err == nil || errors.Is(err, ErrNotInBuild) || !strings.Contains(err.Error(), "out of luck") {
+		t.Errorf("error %v, want the daemon's words", err)
+	}
+}
+
+// One that never becomes ready is stopped when the run is interrupted.
+func TestInterruptedStartEndsTheDaemon(t *testing.T) {
+	r := testRig(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	started := filepath.Join(t.TempDir(), "started")
+	binary := script(t, "echo $$ > "+started+"; exec sleep 600")
+	go func() {
+		for {
+			if b, err := os.ReadFile(started); err == nil && len(b) > 0 {
+				interrupt()
+				return
+			}
+		}
+	}()
+	_, err := r.Up(ctx, Gxswitch{Binary: binary, Engine: "afpacket"}, Setup{})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	b, _ := os.ReadFile(started)
+	if _, err := os.Stat("/proc/" + string(b[:len(b)-1])); err == nil {
+		t.Errorf("process %s still runs", b)
+	}
+}
+
+func TestArmThatIsNotInstalledSaysWhatIsMissing(t *testing.T) {
+	look := func(p string) (string, error) {
+		if p == "there" {
+			return "/bin/there", nil
+		}
+		return "", exec.ErrNotFound
+	}
+	err := installed(look, "there", "missing")
+	if !errors.Is(err, ErrNotInstalled) || err.Error() != "not installed: missing" {
+		t.Errorf("error %v", err)
+	}
+	if err := installed(look, "there"); err != nil {
+		t.Error(err)
+	}
+}
