@@ -20,7 +20,7 @@ import (
 var errRefused = errors.New("refused (-refuse=false measures all the same)")
 
 // A generator is slow, by its own fault, if it spends more than this share of
-// its time on itself instead of in the kernel. It is about a twentieth.
+// its time on itself instead of in the kernel. It is about a hundredth.
 const outsideMost = 0.25
 
 // verifiedRates are of the verifying stream: one that any switch bears; or, if

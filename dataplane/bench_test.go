@@ -65,7 +65,7 @@ func onTrack(t testing.TB, vnet, data []byte, sinks int, f func(w *worker)) {
 		defer func() { src.running = false }()
 		m.Inject(nil, nil) // wakes the worker to the port
 		w.pollCold()
-		if !w.turn() {
+		if w.turn() == 0 {
 			t.Error("nothing to do")
 			return
 		}

@@ -43,6 +43,8 @@ type Switch struct {
 type attachment struct {
 	cfg  PortConfig
 	port *port
+
+	lost, read uint64 // as of the last tick: see stuck
 }
 
 // Options are what a Switch starts with.
@@ -80,13 +82,7 @@ var (
 	errNotUnicast = errors.New("is no unicast address")
 )
 
-const (
-	maxPorts = 1 << 16
-
-	// lostEvery is how often, in seconds, ring losses are collected: long
-	// before 2^32 frames can be lost.
-	lostEvery = 60
-)
+const maxPorts = 1 << 16
 
 // New starts a switch without networks.
 func New(opt Options) (*Switch, error) {
@@ -143,8 +139,8 @@ func (s *Switch) Close() error {
 // Workers is how many threads move frames.
 func (s *Switch) Workers() int { return len(s.workers) }
 
-// tick moves the clock, ages addresses, and collects ring losses before the
-// kernel's 32-bit counter can wrap.
+// tick moves the clock, ages addresses, collects ring losses before the kernel's
+// 32-bit counter can wrap, and looks for rings that are stuck.
 func (s *Switch) tick() {
 	defer close(s.ticked)
 	t := time.NewTicker(time.Second)
@@ -159,9 +155,9 @@ func (s *Switch) tick() {
 		s.clock.Store(now)
 		s.mu.Lock()
 		nets := slices.Collect(maps.Values(s.networks))
-		for _, a := range s.attached {
-			if a != nil && now%lostEvery == 0 {
-				a.port.io.Lost()
+		for id, a := range s.attached {
+			if a != nil && a.stuck() {
+				s.renew(fdb.PortID(id), a)
 			}
 		}
 		s.mu.Unlock()
@@ -169,6 +165,37 @@ func (s *Switch) tick() {
 			n.table.Age(now)
 		}
 	}
+}
+
+// stuck reports whether, since the last call, the port lost frames and not one
+// was read: the worker reads what there is, so the ring has stopped working.
+func (a *attachment) stuck() bool {
+	lost, read := a.port.io.Lost(), a.port.counters.rxPackets.Load()
+	stuck := lost != a.lost && read == a.read
+	a.lost, a.read = lost, read
+	return stuck
+}
+
+// renew gives a stuck port a new ring.
+func (s *Switch) renew(id fdb.PortID, a *attachment) {
+	io, ok := a.port.io.(ports.Renewer)
+	if !ok || s.closed {
+		return
+	}
+	swap, dispose, err := io.Renew()
+	if err != nil {
+		s.log.Error("make a stuck receive ring anew", "port", a.cfg.Name, "err", err)
+		return
+	}
+	w := a.port.worker
+	w.call(func() {
+		w.remove(id)
+		swap()
+		w.add(id, a.port)
+	})
+	s.closing.Go(func() { _ = dispose() })
+	s.log.Warn("the receive ring was stuck and is made anew; the guest sent a frame of a GSO kind that the kernel can't hand over",
+		"port", a.cfg.Name)
 }
 
 // AddNetwork makes a network without ports.

@@ -20,6 +20,7 @@ type Packet struct {
 	tx   int // transmission socket
 
 	ifindex int
+	options PacketOptions
 	lost    atomic.Uint64
 
 	// sendmmsg is the system call, put aside for tests of kernels that refuse.
@@ -41,7 +42,7 @@ var ErrTooOld = errors.New("needs Linux 5.15 or later")
 
 // OpenPacket opens the interface with that index. It needs CAP_NET_RAW.
 func OpenPacket(ifindex int, opt PacketOptions) (*Packet, error) {
-	p := &Packet{ifindex: ifindex, tx: -1, sendmmsg: sendmmsg}
+	p := &Packet{ifindex: ifindex, options: opt, tx: -1, sendmmsg: sendmmsg}
 	p.ring.fd = -1
 	err := p.open(opt)
 	if err != nil {
@@ -86,6 +87,21 @@ func (p *Packet) Lost() uint64 {
 		return p.lost.Load()
 	}
 	return p.lost.Add(uint64(st.Drops))
+}
+
+// Renew implements Renewer. A frame of a GSO kind that a virtio-net header can't
+// express (UFO, SCTP) wedges a TPACKET_V2 ring: tpacket_rcv gives up after it
+// has taken the slot (rx_owner_map) and before it moves on, and finds that slot
+// taken at every later frame. Only a new ring helps.
+func (p *Packet) Renew() (swap func(), dispose func() error, err error) {
+	fresh := receiveRing{fd: -1}
+	if err := fresh.open(p.ifindex, p.options); err != nil {
+		return nil, nil, errors.Join(err, fresh.close())
+	}
+	return func() {
+		p.Lost() // the old socket's last count
+		p.ring, fresh = fresh, p.ring
+	}, func() error { return fresh.close() }, nil
 }
 
 // Close implements Port.

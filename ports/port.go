@@ -41,6 +41,14 @@ type Port interface {
 	Close() error
 }
 
+// Renewer is a Port whose reception can get stuck and be made anew.
+type Renewer interface {
+	// Renew prepares it, which may take long and touches nothing. Then swap,
+	// called where no frame is read or lent, puts the new one in place (FD
+	// changes); dispose, called after, releases what is not needed any more.
+	Renew() (swap func(), dispose func() error, err error)
+}
+
 // BatchSize is how many frames a worker takes and gives at once.
 const BatchSize = 64
 

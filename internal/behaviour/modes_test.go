@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gxswitch/internal/testnet"
 	"gxswitch/internal/testnet/nettest"
 )
 
@@ -88,6 +89,12 @@ func TestIsolated(t *testing.T) {
 	talk(t, g2, guestIP(1))
 	if out, err := run(t, g1, "arping", "-c", "3", "-w", "1", "-I", "eth0", "10.9.0.99"); err == nil {
 		t.Errorf("the host answers ARP on an isolated network:\n%s", out)
+	}
+	for _, g := range []*testnet.NS{g1, g2} { // until duplicate address detection is over
+		nettest.Wait(t, "a link-local address", func() (bool, error) {
+			out, err := run(t, g, "ip", "-6", "addr", "show", "dev", "eth0", "scope", "link", "-tentative")
+			return strings.Contains(out, "fe80::"), err
+		})
 	}
 	out, _ := run(t, g1, "ping", "-6", "-n", "-c", "3", "-i", "0.2", "-W", "1", "ff02::1%eth0")
 	who := map[string]bool{}

@@ -72,17 +72,12 @@ func (m *manager) waiting() []want {
 	}
 	for _, n := range m.networks {
 		if n.spec.Uplink != "" {
-			add(want{dataplane.Uplink, config.Port{Name: n.spec.Uplink, Network: n.spec.Name}, n.source()})
-		}
-	}
-	for _, r := range m.runtime {
-		if !r.override {
-			add(want{dataplane.Guest, r.spec, "runtime"})
+			add(want{role: dataplane.Uplink, spec: config.Port{Name: n.spec.Uplink, Network: n.spec.Name}, source: n.source()})
 		}
 	}
 	for _, spec := range m.cfg.Ports {
 		if !strings.ContainsAny(spec.Name, `*?[\`) && !m.removed[spec.Name] {
-			add(want{dataplane.Guest, spec, "config"})
+			add(want{role: dataplane.Guest, spec: spec, source: "config"})
 		}
 	}
 	for _, l := range m.links { // matched by a pattern, but refused
@@ -223,7 +218,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		return control.Port{}, refused(err, control.CodeUsage)
 	}
 	w := p.want
-	w.spec = spec
+	w.spec, w.mtu = spec, cmp.Or(spec.MTU, m.networks[spec.Network].spec.MTU)
 	if mtu := m.portMTU(p.link, w); mtu != p.link.MTU {
 		if err := host.SetMTU(p.link.Index, mtu); err != nil {
 			return control.Port{}, refused(fmt.Errorf("port %s: %w", s.Name, err), control.CodeRefused)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -33,6 +34,7 @@ type manager struct {
 	removed  map[string]bool         // configured ports that the command line took out, by interface name
 	problems map[string]string       // interface name → why it is not attached though it should be
 	touched  map[int]touched         // by ifindex: what to restore
+	claims   map[int]*net.UnixConn   // by ifindex: see claim
 }
 
 // network is one that exists.
@@ -40,6 +42,7 @@ type network struct {
 	spec    config.Network
 	runtime bool // made by the command line
 	leg     host.Leg
+	claim   *net.UnixConn // keeps the name, where the network has a leg
 }
 
 // port is an interface that is attached.
@@ -63,6 +66,7 @@ type want struct {
 	role   dataplane.Role
 	spec   config.Port // Name is the interface's, no pattern
 	source string      // "config" or "runtime"
+	mtu    int         // the port's, else the network's; 0: left as it is
 }
 
 // runtimePort is a port of the command line, or (override) what the command
@@ -84,6 +88,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		removed:  map[string]bool{},
 		problems: map[string]string{},
 		touched:  map[int]touched{},
+		claims:   map[int]*net.UnixConn{},
 	}
 }
 
@@ -188,10 +193,22 @@ func (m *manager) handle(batch []host.Event) {
 			m.gone(ev.Link)
 			continue
 		}
+		m.renamed(m.links[ev.Link.Index].Name, ev.Link)
 		m.links[ev.Link.Index] = ev.Link
 		live = append(live, ev.Link)
 	}
 	m.settle(live...)
+}
+
+// renamed lets a port of the command line follow its interface's name.
+func (m *manager) renamed(old string, l host.Link) {
+	r := m.runtime[old]
+	if r == nil || old == l.Name || r.ifindex != l.Index || r.override {
+		return
+	}
+	delete(m.runtime, old)
+	r.spec.Name = l.Name
+	m.runtime[l.Name] = r
 }
 
 // followAddrs tells the dataplane the host's own addresses.
@@ -203,29 +220,37 @@ func (m *manager) followAddrs(sets <-chan []netip.Addr) {
 
 // wanted is what the interface should be; false: none of ours.
 func (m *manager) wanted(l host.Link) (want, bool) {
+	w, ok := m.membership(l)
+	if n := m.networks[w.spec.Network]; ok && n != nil && w.role != dataplane.Uplink {
+		w.mtu = cmp.Or(w.spec.MTU, n.spec.MTU)
+	}
+	return w, ok
+}
+
+func (m *manager) membership(l host.Link) (want, bool) {
 	for _, n := range m.networks {
 		switch l.Name {
 		case n.leg.Inner.Name:
-			return want{dataplane.Host, config.Port{Name: l.Name, Network: n.spec.Name}, n.source()}, n.leg.Inner.Index == l.Index
+			return want{role: dataplane.Host, spec: config.Port{Name: l.Name, Network: n.spec.Name}, source: n.source()}, n.leg.Inner.Index == l.Index
 		case n.leg.Host.Name:
 			return want{}, false
 		case n.spec.Uplink:
-			return want{dataplane.Uplink, config.Port{Name: l.Name, Network: n.spec.Name}, n.source()}, true
+			return want{role: dataplane.Uplink, spec: config.Port{Name: l.Name, Network: n.spec.Name}, source: n.source()}, true
 		}
 	}
-	if r := m.runtime[l.Name]; r != nil && (!r.override || r.ifindex == l.Index) {
+	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
 		source := "runtime"
 		if r.override {
 			source = "config"
 		}
-		return want{dataplane.Guest, r.spec, source}, m.networks[r.spec.Network] != nil
+		return want{role: dataplane.Guest, spec: r.spec, source: source}, m.networks[r.spec.Network] != nil
 	}
 	if m.removed[l.Name] {
 		return want{}, false
 	}
 	if spec, ok := m.cfg.MatchPort(l.Name); ok && m.networks[spec.Network] != nil {
 		spec.Name = l.Name
-		return want{dataplane.Guest, spec, "config"}, true
+		return want{role: dataplane.Guest, spec: spec, source: "config"}, true
 	}
 	return want{}, false
 }
@@ -287,6 +312,11 @@ func (m *manager) sweepLegs() error {
 		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 {
 			continue
 		}
+		mine, err := claim("network " + name)
+		if err != nil {
+			continue // another daemon's, which is alive
+		}
+		defer mine.Close()
 		m.log.Info("remove the host leg that an earlier daemon left", "network", name)
 		if err := host.DelLeg(name); err != nil {
 			return fmt.Errorf("network %s: %w", name, err)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 
 	"gxswitch/dataplane"
@@ -16,13 +17,31 @@ func (m *manager) addNetwork(spec config.Network, runtime bool) error {
 	}
 	n := &network{spec: spec, runtime: runtime}
 	m.networks[spec.Name] = n
-	if err := m.ensureLeg(n); err != nil {
+	err := m.claimLeg(n)
+	if err == nil {
+		err = m.ensureLeg(n)
+	}
+	if err != nil {
+		n.release()
 		delete(m.networks, spec.Name)
 		_ = m.sw.DelNetwork(spec.Name)
 		return fmt.Errorf("network %s: %w", spec.Name, err)
 	}
 	m.log.Info("network added", "network", spec.Name, "mode", spec.Mode)
 	return nil
+}
+
+func (m *manager) claimLeg(n *network) (err error) {
+	if n.spec.Mode.HasHostLeg() {
+		n.claim, err = claim("network " + n.spec.Name)
+	}
+	return err
+}
+
+func (n *network) release() {
+	if n.claim != nil {
+		n.claim.Close()
+	}
 }
 
 func dataplaneNetwork(spec config.Network) dataplane.NetworkConfig {
@@ -57,6 +76,7 @@ func (m *manager) dropLeg(n *network) {
 		m.log.Error("remove host leg", "network", n.spec.Name, "err", err)
 	}
 	n.leg = host.Leg{}
+	n.release()
 }
 
 // setNetwork changes a network. A change of mode or uplink is a new network,
@@ -66,7 +86,7 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	n.spec = spec
 	if err := m.ensureLeg(n); err != nil {
 		n.spec = old
-		return fmt.Errorf("network %s: %w", spec.Name, err)
+		return fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
 	}
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err

@@ -83,8 +83,8 @@ func (m *manager) gone(l host.Link) {
 	delete(m.problems, l.Name)
 	delete(m.removed, l.Name)
 	delete(m.touched, l.Index)
-	if r := m.runtime[l.Name]; r != nil && r.override {
-		delete(m.runtime, l.Name)
+	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
+		delete(m.runtime, l.Name) // the next interface of this name is another guest's
 	}
 	if p := m.ports[l.Index]; p != nil {
 		m.detach(p, false)
@@ -127,6 +127,14 @@ func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
 	if err := attachable(l); err != nil {
 		return nil, err
 	}
+	if err := m.claimPort(l.Index, l.Name); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.releasePort(l.Index)
+		}
+	}()
 	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
 		was, err := host.Inspect(l)
 		if err != nil {
@@ -196,6 +204,7 @@ func (m *manager) join(o *opening) error {
 		}
 	}
 	m.restore(l)
+	m.releasePort(l.Index)
 	return err
 }
 
@@ -240,11 +249,8 @@ func (m *manager) portMTU(l host.Link, w want) int {
 	if w.role == dataplane.Uplink {
 		return l.MTU
 	}
-	if w.spec.MTU != 0 {
-		return w.spec.MTU
-	}
-	if n := m.networks[w.spec.Network]; n.spec.MTU != 0 {
-		return n.spec.MTU
+	if w.mtu != 0 {
+		return w.mtu
 	}
 	if t, ok := m.touched[l.Index]; ok && t.WasMTU != 0 {
 		return t.WasMTU
@@ -283,6 +289,7 @@ func (m *manager) detach(p *port, restore bool) {
 	if restore {
 		m.restore(p.link)
 	}
+	m.releasePort(p.link.Index)
 	m.log.Info("port detached", "port", p.name(), "network", p.want.spec.Network)
 }
 
@@ -299,6 +306,8 @@ func (m *manager) restore(l host.Link) {
 	}
 	if t.Sealed {
 		err = errors.Join(err, host.Unseal(l, t.Was))
+	} else if !t.Was.WasUp {
+		err = errors.Join(err, host.SetUp(l.Index, false))
 	}
 	if err != nil && !errors.Is(err, host.ErrNoLink) {
 		m.log.Error("put the interface back as it was", "port", t.Name, "err", err)

@@ -55,7 +55,14 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 		case unplaced(old) == unplaced(spec):
 			n.spec = spec // the line may have moved
 		case old.Mode != spec.Mode || old.Uplink != spec.Uplink:
-			errs = append(errs, m.remakeNetwork(n, spec))
+			if err := m.remakeNetwork(n, spec); err != nil {
+				err = errors.Join(err, m.remakeNetwork(&network{spec: old}, old))
+				for _, n := range added {
+					err = errors.Join(err, m.delNetwork(n))
+				}
+				m.settleAll()
+				return nil, err
+			}
 			say("network %s: made anew", spec.Name)
 		default:
 			errs = append(errs, m.setNetwork(n, spec))
@@ -124,11 +131,15 @@ func (m *manager) remakeNetwork(n *network, spec config.Network) error {
 			kept[name] = r
 		}
 	}
-	if err := m.delNetwork(n); err != nil {
-		return err
+	var err error
+	if m.networks[spec.Name] != nil {
+		err = m.delNetwork(n)
 	}
 	for name, r := range kept {
 		m.runtime[name] = r
+	}
+	if err != nil {
+		return err
 	}
 	return m.addNetwork(spec, n.runtime)
 }

@@ -124,14 +124,14 @@ func (m *manager) journal() error {
 
 // adopt takes over what a predecessor left in its journal: networks and ports
 // of the command line, and how to restore the interfaces that it changed.
-// Interfaces are the same only if index and name are.
+// An interface is the same if its index is, whatever its name by now.
 func (m *manager) adopt(st state, links []host.Link) {
 	same := map[int]string{}
 	for _, l := range links {
 		same[l.Index] = l.Name
 	}
 	for _, t := range st.Touched {
-		if same[t.IfIndex] == t.Name {
+		if same[t.IfIndex] != "" {
 			m.touched[t.IfIndex] = t
 		}
 	}
@@ -151,12 +151,13 @@ func (m *manager) adopt(st state, links []host.Link) {
 		}
 	}
 	for _, p := range st.Ports {
-		if same[p.IfIndex] != p.Name {
+		name := same[p.IfIndex]
+		if name == "" || p.Override && name != p.Name {
 			continue
 		}
-		m.runtime[p.Name] = &runtimePort{
+		m.runtime[name] = &runtimePort{
 			ifindex: p.IfIndex, override: p.Override,
-			spec: config.Port{Name: p.Name, Network: p.Network, MAC: p.MAC, Label: p.Label, MTU: p.MTU},
+			spec: config.Port{Name: name, Network: p.Network, MAC: p.MAC, Label: p.Label, MTU: p.MTU},
 		}
 	}
 }
