@@ -263,6 +263,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		// networks in each other's way
 		{"[network.a]\nmode='bridged'\nuplink='eth0'\n[network.b]\nmode='bridged'\nuplink='eth0'", "f:6: network.b.uplink: eth0 is the uplink of network a already (f:1)\n  hint: one NIC serves one bridged network: uplink_vlan, to share it, comes in a later version"},
 		{"[network.a]\nmode='isolated'\n[network.b]\nmode='bridged'\nuplink='a'", "f:5: network.b.uplink: a is a network (f:1), and an uplink is a NIC"},
+		{"[network.a]\nmode='host-only'\naddress='fd00::1/64'\nmtu=1000", "f:4: network.a.mtu: 1000 is too small for the IPv6 address fd00::1/64\n  hint: IPv6 needs 1280 or more"},
 		{"[network.a]\nmode='host-only'\naddress='10.0.0.1/8'\n[network.b]\nmode='host-only'\naddress='10.1.0.1/16'", "f:6: network.b.address: 10.1.0.1/16 overlaps 10.0.0.1/8 of network a (f:1)"},
 	} {
 		_, err := Parse("f", []byte(c.text))

@@ -71,6 +71,9 @@ func anyConfig(t *rapid.T) Config {
 				netip.AddrFrom4([4]byte{10, byte(i), 0, 1}),
 				netip.AddrFrom16([16]byte{0xfd, byte(i), 15: 1}),
 			}).Draw(t, "address"), rapid.IntRange(16, 32).Draw(t, "bits"))
+			if n.Address.Addr().Is6() && n.MTU != 0 {
+				n.MTU = max(n.MTU, minMTUv6)
+			}
 		}
 		c.Networks = append(c.Networks, n)
 	}

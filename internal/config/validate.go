@@ -60,6 +60,9 @@ func ValidatePorts(ports []Port, networks []Network) error {
 	return es.err()
 }
 
+// minMTUv6 is the least MTU that IPv6 takes (RFC 8200, section 5).
+const minMTUv6 = 1280
+
 // crossNetworks reports what is wrong with the i-th network's key, "" for its
 // name. Of two networks in each other's way the later is to blame.
 func crossNetworks(networks []Network, report func(i int, key string, e *Error)) {
@@ -70,6 +73,11 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 			continue
 		}
 		named[n.Name] = n
+	}
+	for i, n := range networks {
+		if n.Address.Addr().Is6() && n.MTU != 0 && n.MTU < minMTUv6 {
+			report(i, "mtu", problem("%d is too small for the IPv6 address %s", n.MTU, n.Address).hint("IPv6 needs %d or more", minMTUv6))
+		}
 	}
 	uplinks := map[string]Network{}
 	for i, n := range networks {

@@ -262,7 +262,7 @@ func (m *manager) AddFDB(s control.FDBSpec) error {
 	switch err := m.sw.AddFDB(s.Port, vlan, s.MAC); {
 	case errors.Is(err, fdb.ErrExists):
 		return control.Errorf(control.CodeConflict, "%s in VLAN %d is pinned to another port, not to %s", s.MAC, vlan, s.Port).
-			WithHint("gxswitch fdb del %s removes a static entry", s.MAC)
+			WithHint("gxswitch fdb del %s --vlan %d --network NETWORK removes a static entry", s.MAC, vlan)
 	case errors.Is(err, fdb.ErrFull):
 		return control.Errorf(control.CodeRefused, "%s: the forwarding database is full of static entries", s.MAC).
 			WithHint("gxswitch network set NETWORK --fdb-limit N raises the limit")

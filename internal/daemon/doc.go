@@ -9,6 +9,7 @@
 //	reload.go    from one configuration to the next
 //	api.go       the control API's methods
 //	state.go     what must outlive a crash
+//	claim.go     what another daemon must leave alone
 //
 // Everything about networks and ports happens under one lock, in the order of
 // events; no frame ever waits for it. The journal (state.go) is written before
