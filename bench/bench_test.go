@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"gxswitch/bench/report"
 	"gxswitch/bench/rig"
 	"gxswitch/bench/rig/rigtest"
+	"gxswitch/internal/testnet/nettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,12 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // the means the test is skipped; CI counts a skip as a failure.
 func testBench(t *testing.T, arms ...rig.Arm) *bench {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
-	}
+	nettest.Require(t)
 	r, err := rig.New("benchtest", 2)
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package measure
 
 import (
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -10,6 +8,7 @@ import (
 
 	"gxswitch/bench/rig"
 	"gxswitch/bench/traffic"
+	"gxswitch/internal/testnet/nettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -18,12 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // counts a skip as a failure.
 func bridged(t *testing.T, setup rig.Setup) *Stand {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
-	}
+	nettest.Require(t)
 	r, err := rig.New("measure", 2)
 	if err != nil {
 		t.Fatal(err)

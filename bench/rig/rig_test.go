@@ -12,18 +12,14 @@ import (
 	"go.uber.org/goleak"
 
 	"gxswitch/internal/host"
+	"gxswitch/internal/testnet/nettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testRig(t *testing.T) *Rig {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
-	}
+	nettest.Require(t)
 	r, err := New("rig", 2)
 	if err != nil {
 		t.Fatal(err)

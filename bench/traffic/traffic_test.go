@@ -1,8 +1,6 @@
 package traffic
 
 import (
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -19,12 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // skip as a failure.
 func testRig(t *testing.T) *rig.Rig {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
-	}
+	nettest.Require(t)
 	r, err := rig.New("traffic", 1)
 	if err != nil {
 		t.Fatal(err)

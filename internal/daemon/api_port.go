@@ -218,7 +218,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		return control.Port{}, refused(err, control.CodeUsage)
 	}
 	w := p.want
-	w.spec, w.mtu = spec, cmp.Or(spec.MTU, m.networks[spec.Network].spec.MTU)
+	w.spec, w.mtu = spec, m.wantedMTU(spec)
 	if mtu := m.portMTU(p.link, w); mtu != p.link.MTU {
 		if err := host.SetMTU(p.link.Index, mtu); err != nil {
 			return control.Port{}, refused(fmt.Errorf("port %s: %w", s.Name, err), control.CodeRefused)

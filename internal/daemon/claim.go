@@ -18,7 +18,7 @@ func claim(what string) (*net.UnixConn, error) {
 	return conn, err
 }
 
-// claimPort claims an interface until restore or release.
+// claimPort claims an interface until releasePort.
 func (m *manager) claimPort(index int, name string) error {
 	if m.claims[index] != nil {
 		return nil

@@ -221,10 +221,15 @@ func (m *manager) followAddrs(sets <-chan []netip.Addr) {
 // wanted is what the interface should be; false: none of ours.
 func (m *manager) wanted(l host.Link) (want, bool) {
 	w, ok := m.membership(l)
-	if n := m.networks[w.spec.Network]; ok && n != nil && w.role != dataplane.Uplink {
-		w.mtu = cmp.Or(w.spec.MTU, n.spec.MTU)
+	if ok && w.role != dataplane.Uplink {
+		w.mtu = m.wantedMTU(w.spec)
 	}
 	return w, ok
+}
+
+// wantedMTU is the port's, else its network's; 0: nobody set one.
+func (m *manager) wantedMTU(spec config.Port) int {
+	return cmp.Or(spec.MTU, m.networks[spec.Network].spec.MTU)
 }
 
 func (m *manager) membership(l host.Link) (want, bool) {

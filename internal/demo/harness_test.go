@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"gxswitch/internal/testnet/nettest"
 )
 
 func TestMain(m *testing.M) {
@@ -40,12 +42,7 @@ type testDemo struct{ binary, files string }
 
 func newTestDemo(t *testing.T) testDemo {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
-	}
+	nettest.Require(t)
 	binary, err := build()
 	if err != nil {
 		t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"gxswitch/internal/testnet"
 )
 
-// Test makes a test's network, which goes when the test ends. Without the means
-// the test is skipped; CI counts a skip as a failure.
-func Test(t testing.TB, name string) *testnet.Net {
+// Require skips the test without the means to make namespaces; CI counts a skip
+// as a failure.
+func Require(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make network namespaces")
@@ -20,6 +20,13 @@ func Test(t testing.TB, name string) *testnet.Net {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("needs ip of iproute2, to make network namespaces")
 	}
+}
+
+// Test makes a test's network, which goes when the test ends. It Requires the
+// means.
+func Test(t testing.TB, name string) *testnet.Net {
+	t.Helper()
+	Require(t)
 	n, err := testnet.New(name)
 	if err != nil {
 		t.Fatal(err)
