@@ -18,7 +18,7 @@ import (
 // A spin that keeps finding nothing, because whoever would send wants this very
 // CPU, is given up for a while.
 const (
-	napTime = 50 * time.Microsecond
+	napTime = 100 * time.Microsecond
 	napRate = 100_000 // frames a second
 
 	spinTime = 50 * time.Microsecond

@@ -44,7 +44,7 @@ type attachment struct {
 	cfg  PortConfig
 	port *port
 
-	lost, read uint64 // as of the last tick: see stuck
+	ring ringWatch
 }
 
 // Options are what a Switch starts with.
@@ -140,7 +140,7 @@ func (s *Switch) Close() error {
 func (s *Switch) Workers() int { return len(s.workers) }
 
 // tick moves the clock, ages addresses, collects ring losses before the kernel's
-// 32-bit counter can wrap, and looks for rings that are stuck.
+// 32-bit counter can wrap, and looks after the rings' lengths.
 func (s *Switch) tick() {
 	defer close(s.ticked)
 	t := time.NewTicker(time.Second)
@@ -156,8 +156,8 @@ func (s *Switch) tick() {
 		s.mu.Lock()
 		nets := slices.Collect(maps.Values(s.networks))
 		for id, a := range s.attached {
-			if a != nil && a.stuck() {
-				s.renew(fdb.PortID(id), a)
+			if a != nil {
+				s.watchRing(fdb.PortID(id), a)
 			}
 		}
 		s.mu.Unlock()
@@ -165,37 +165,6 @@ func (s *Switch) tick() {
 			n.table.Age(now)
 		}
 	}
-}
-
-// stuck reports whether, since the last call, the port lost frames and not one
-// was read: the worker reads what there is, so the ring has stopped working.
-func (a *attachment) stuck() bool {
-	lost, read := a.port.io.Lost(), a.port.counters.rxPackets.Load()
-	stuck := lost != a.lost && read == a.read
-	a.lost, a.read = lost, read
-	return stuck
-}
-
-// renew gives a stuck port a new ring.
-func (s *Switch) renew(id fdb.PortID, a *attachment) {
-	io, ok := a.port.io.(ports.Renewer)
-	if !ok || s.closed {
-		return
-	}
-	swap, dispose, err := io.Renew()
-	if err != nil {
-		s.log.Error("make a stuck receive ring anew", "port", a.cfg.Name, "err", err)
-		return
-	}
-	w := a.port.worker
-	w.call(func() {
-		w.remove(id)
-		swap()
-		w.add(id, a.port)
-	})
-	s.closing.Go(func() { _ = dispose() })
-	s.log.Warn("the receive ring was stuck and is made anew; the guest sent a frame of a GSO kind that the kernel can't hand over",
-		"port", a.cfg.Name)
 }
 
 // AddNetwork makes a network without ports.

@@ -108,7 +108,7 @@ func newWorker(s *Switch, index int) (*worker, error) {
 func (w *worker) loop() {
 	runtime.LockOSThread()
 	defer close(w.done)
-	// Naps of 50 µs, not of 50 µs and the usual slack of as much again.
+	// Naps as long as they are meant, without the usual slack of 50 µs.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	var rest rest
 	for turn := 0; ; turn++ {
@@ -167,6 +167,12 @@ func (w *worker) turn() int {
 	if len(w.hot) > 1 && len(w.runs) == 1 {
 		w.next++ // a port that fills batches alone lets the others go first
 	}
+	w.forward(v)
+	return n
+}
+
+// forward takes the batch's runs through the switch and gives them back.
+func (w *worker) forward(v *view) {
 	for _, r := range w.runs {
 		w.process(v, r.in, w.batch[r.off:r.end])
 	}
@@ -174,7 +180,23 @@ func (w *worker) turn() int {
 	for _, r := range w.runs {
 		r.from.port.io.Release()
 	}
-	return n
+}
+
+// drain forwards what one port has, to the last frame.
+func (w *worker) drain(id fdb.PortID) {
+	v, r := w.sw.view.Load(), w.readers[id]
+	if r == nil || v.ports[id] == nil {
+		return
+	}
+	for {
+		w.buffers.Reset()
+		n := r.port.io.Read(w.batch[:], w.buffers)
+		if n == 0 {
+			return
+		}
+		w.runs = append(w.runs[:0], run{r, v.ports[id], 0, n})
+		w.forward(v)
+	}
 }
 
 // pollCold looks which cold ports have frames and makes them hot.

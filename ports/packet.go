@@ -35,6 +35,8 @@ type PacketOptions struct {
 	// Slots is the length of the receive ring in frames, DefaultSlots if 0.
 	// It is rounded up to whole blocks.
 	Slots int
+
+	deaf bool // hears nothing until receiveRing.hear
 }
 
 // ErrTooOld tells that the kernel lacks what the port needs.
@@ -89,19 +91,32 @@ func (p *Packet) Lost() uint64 {
 	return p.lost.Add(uint64(st.Drops))
 }
 
-// Renew implements Renewer. A frame of a GSO kind that a virtio-net header can't
-// express (UFO, SCTP) wedges a TPACKET_V2 ring: tpacket_rcv gives up after it
-// has taken the slot (rx_owner_map) and before it moves on, and finds that slot
-// taken at every later frame. Only a new ring helps.
-func (p *Packet) Renew() (swap func(), dispose func() error, err error) {
+// Slots implements Resizer.
+func (p *Packet) Slots() int { return p.ring.slots }
+
+// Resize implements Resizer. Besides length there is a reason to want a new
+// ring: a frame of a GSO kind that a virtio-net header can't express (UFO, SCTP)
+// wedges a TPACKET_V2 ring. tpacket_rcv gives up after it has taken the slot
+// (rx_owner_map) and before it moves on, and finds that slot taken at every
+// later frame.
+func (p *Packet) Resize(slots int) (*Exchange, error) {
+	opt := p.options
+	opt.Slots, opt.deaf = slots, true
 	fresh := receiveRing{fd: -1}
-	if err := fresh.open(p.ifindex, p.options); err != nil {
-		return nil, nil, errors.Join(err, fresh.close())
+	if err := fresh.open(p.ifindex, opt); err != nil {
+		return nil, errors.Join(err, fresh.close())
 	}
-	return func() {
-		p.Lost() // the old socket's last count
-		p.ring, fresh = fresh, p.ring
-	}, func() error { return fresh.close() }, nil
+	return &Exchange{
+		Redirect: func() {
+			p.ring.hear(false)
+			fresh.hear(true)
+		},
+		Swap: func() {
+			p.Lost() // the old socket's last count
+			p.ring, fresh = fresh, p.ring
+		},
+		Dispose: func() error { return fresh.close() },
+	}, nil
 }
 
 // Close implements Port.

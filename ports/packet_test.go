@@ -289,3 +289,58 @@ func descriptors(t *testing.T) int {
 	}
 	return len(fds)
 }
+
+// A longer ring takes the place of a full one: what the old one holds is read,
+// then what came meanwhile, each frame once and in order.
+func TestPacketResize(t *testing.T) {
+	l := newLab(t, "resize")
+	c := l.cable(t, 1500)
+	p := c.open(t, ports.PacketOptions{Slots: 32})
+	defer p.Close()
+	sent, read := 0, 0
+	send := func(n int) {
+		for range n {
+			data := make([]byte, 60)
+			copy(data, "\x02\x00\x00\x00\x00\x02\x02\x00\x00\x00\x00\x01\x88\xb5")
+			binary.BigEndian.PutUint32(data[14:], uint32(sent))
+			c.far.send(t, nil, data)
+			sent++
+		}
+	}
+	r := newReader()
+	expect := func(n int) {
+		t.Helper()
+		r.all(t, p, n, func(f *frame.Frame) {
+			if got := int(binary.BigEndian.Uint32(f.Data()[14:])); got != read {
+				t.Fatalf("frame %d came where %d was due", got, read)
+			}
+			read++
+		})
+	}
+
+	send(32)
+	var ex *ports.Exchange
+	err := l.sw.Do(func() (err error) {
+		ex, err = p.Resize(500)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex.Redirect()
+	send(500)
+	expect(32)
+	if n := p.Read(r.batch, r.buffers); n != 0 {
+		t.Fatalf("the old ring has %d frames of the new one's", n)
+	}
+	ex.Swap()
+	expect(500)
+	send(10)
+	expect(10)
+	if err := ex.Dispose(); err != nil {
+		t.Error(err)
+	}
+	if p.Slots() != 512 || p.Lost() != 0 {
+		t.Errorf("%d slots and %d lost, want 512 and none", p.Slots(), p.Lost())
+	}
+}

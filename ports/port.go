@@ -41,12 +41,32 @@ type Port interface {
 	Close() error
 }
 
-// Renewer is a Port whose reception can get stuck and be made anew.
-type Renewer interface {
-	// Renew prepares it, which may take long and touches nothing. Then swap,
-	// called where no frame is read or lent, puts the new one in place (FD
-	// changes); dispose, called after, releases what is not needed any more.
-	Renew() (swap func(), dispose func() error, err error)
+// Resizer is a Port whose receive ring can be exchanged for another while frames
+// come: for a longer one where bursts overflow it, for a new one where it got
+// stuck.
+type Resizer interface {
+	// Slots is how many frames the ring holds, Resize's and Open's argument
+	// rounded up.
+	Slots() int
+
+	// Resize prepares another ring, which may take long and touches nothing yet.
+	Resize(slots int) (*Exchange, error)
+}
+
+// Exchange is a ring that waits to take another's place. Redirect and Swap are
+// called once each, in this order, where no frame is lent; Dispose comes last,
+// and alone where the exchange is given up.
+type Exchange struct {
+	// Redirect lets new frames into the new ring alone. Read still reads the old
+	// one, to its end. A frame that arrives within this call, some microseconds
+	// long, is lost: nobody counts it.
+	Redirect func()
+
+	// Swap puts the new ring in place of the old: FD changes.
+	Swap func()
+
+	// Dispose releases the ring that is not in place.
+	Dispose func() error
 }
 
 // BatchSize is how many frames a worker takes and gives at once.

@@ -12,6 +12,15 @@ const (
 	Malformed      DropReason = iota + 1 // under 14 bytes, null or group source MAC, a header that contradicts itself
 	Reserved                             // to 01:80:c2:00:00:01-0f, which a bridge never forwards (802.1Q-2018, 8.6.3)
 	VLANDenied                           // the port does not carry the frame's VLAN
+	SpoofMAC                             // its source MAC is not the guest's
+	SpoofIP                              // its source IP address is not the guest's
+	SpoofARP                             // an ARP or ND message that speaks for another's address
+	BPDUGuard                            // a spanning-tree message from a port that must not send one
+	RAGuard                              // a router advertisement or redirect from a guest
+	DHCPGuard                            // a DHCP server's message from a guest
+	Storm                                // more broadcast, multicast or unknown unicast than the port may send
+	Isolated                             // from one isolated port to another
+	Rate                                 // more than the port's rate limit and its queue let pass
 	NoDestination                        // nobody else is there to take it
 	SamePort                             // its destination is behind the port it came from
 	NoRoute                              // a packet that would leave, or enter, a network without a way out
@@ -30,6 +39,15 @@ var reasonWords = [NumReasons]string{
 	Malformed:      "malformed",
 	Reserved:       "reserved",
 	VLANDenied:     "vlan_denied",
+	SpoofMAC:       "spoof_mac",
+	SpoofIP:        "spoof_ip",
+	SpoofARP:       "spoof_arp",
+	BPDUGuard:      "bpdu_guard",
+	RAGuard:        "ra_guard",
+	DHCPGuard:      "dhcp_guard",
+	Storm:          "storm",
+	Isolated:       "isolated",
+	Rate:           "rate",
 	NoDestination:  "no_destination",
 	SamePort:       "same_port",
 	NoRoute:        "no_route",

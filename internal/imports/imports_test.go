@@ -40,6 +40,9 @@ type room struct {
 var house = []room{
 	{path: "internal/frame", rules: true},
 	{path: "fdb", uses: "internal/frame", rules: true},
+	{path: "internal/vlan", rules: true},
+	{path: "internal/filter", uses: "internal/frame", rules: true},
+	{path: "shaping", rules: true},
 
 	{path: "ports", uses: "internal/frame",
 		kernel: "a port is a packet socket"},
@@ -48,7 +51,7 @@ var house = []room{
 	{path: "dataplane", uses: "fdb internal/frame ports",
 		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
 
-	{path: "internal/config", uses: "internal/frame", libs: "github.com/pelletier/go-toml/v2"},
+	{path: "internal/config", uses: "internal/filter internal/frame internal/vlan shaping", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",
 		kernel: "links, addresses, tc and sysctls are its job"},
 	{path: "internal/control", uses: "internal/frame",
