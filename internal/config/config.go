@@ -2,10 +2,10 @@ package config
 
 import (
 	"net/netip"
-	"path"
 	"time"
 
-	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // What a key is worth where the configuration does not say.
@@ -44,6 +44,10 @@ type Config struct {
 	Daemon   Daemon
 	Networks []Network // in the order of the files
 	Ports    []Port    // likewise; the first match wins
+
+	// PortDefaults is [defaults.port]. The Ports have it already; NewPort is for
+	// one that comes another way.
+	PortDefaults Port
 }
 
 // Daemon is what concerns the daemon as a whole.
@@ -53,13 +57,17 @@ type Daemon struct {
 
 // Network is one [network.NAME] table. It is comparable.
 type Network struct {
-	Name     string
-	Mode     Mode
-	Uplink   string       // "" where the mode needs none
-	Address  netip.Prefix // the host interface's, host bits kept; zero: the host gives it, or there is none
-	Ageing   time.Duration
-	FDBLimit int
-	MTU      int // 0: the uplink's, else 1500
+	Name       string
+	Mode       Mode
+	Uplink     string       // "" where the mode needs none
+	UplinkVLAN uint16       // the network's tag on the uplink, which it shares with others; 0: none
+	VLAN       vlan.Set     // the uplink's; zero: vlan.Default. Not with UplinkVLAN
+	Address    netip.Prefix // the host interface's, host bits kept; zero: the host gives it, or there is none
+	Ageing     time.Duration
+	FDBLimit   int
+	MTU        int           // 0: the uplink's, else 1500
+	RateUp     shaping.Limit // of all guests, out by uplink and host interface
+	RateDown   shaping.Limit // the other way
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
@@ -69,35 +77,5 @@ func NewNetwork(name string, mode Mode) Network {
 	return Network{Name: name, Mode: mode, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit}
 }
 
-// Port is one [[port]] table: what becomes of an interface of that name. It is
-// comparable.
-type Port struct {
-	Name    string // a shell pattern
-	Network string
-	MAC     frame.MAC // the guest's; zero: not told
-	Label   string
-	MTU     int // 0: left as it is
-
-	Pos Position `toml:"-"` // of its header; zero from the command line
-}
-
-// Matches reports whether the entry is about an interface of that name. The
-// pattern is path.Match's: * ? [a-z] [^a-z], and a backslash takes the next
-// character as it is.
-func (p Port) Matches(ifname string) bool {
-	ok, err := path.Match(p.Name, ifname)
-	return ok && err == nil
-}
-
 // Default is the configuration of a host without a file: no networks.
 func Default() Config { return Config{Daemon: Daemon{Group: DefaultGroup}} }
-
-// MatchPort is the first entry about an interface of that name.
-func (c Config) MatchPort(ifname string) (Port, bool) {
-	for _, p := range c.Ports {
-		if p.Matches(ifname) {
-			return p, true
-		}
-	}
-	return Port{}, false
-}

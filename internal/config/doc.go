@@ -5,6 +5,7 @@
 //
 //	bytes → document (TOML, with a position for every key) → read (the keys, one by one)
 //	   → check (each network and port on its own) → cross-check (with each other)
+//	   → inherit (ports take from [defaults.port] what they leave out)
 //
 // A key is one line in keys.go, which says its name, its field, how its value
 // is written and what must hold of it; reading, checking, suggestions and

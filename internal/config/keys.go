@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,7 +9,10 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // An MTU is at least IPv4's (RFC 791, 3.2), and at most what leaves room for the
@@ -17,6 +21,10 @@ const (
 	minMTU = 68
 	maxMTU = 65521
 )
+
+// maxMACLimit is for a port with a bridge of its own behind it; one guest has a
+// handful of addresses.
+const maxMACLimit = 1 << 16
 
 // The keys, table by table. A new key is a field of Daemon, Network or Port and
 // a line here. The order is that of reading and of Config.TOML; mode comes
@@ -34,21 +42,21 @@ func networkKeys() []key[Network] {
 	return []key[Network]{
 		field("mode", func(n *Network) *Mode { return &n.Mode }, text[Mode]{validMode}, required),
 		field("uplink", func(n *Network) *string { return &n.Uplink }, text[string]{validInterface}, optional, uplinkFits),
-		only(Bridged, later[Network]("uplink_vlan")),
-		only(Bridged, later[Network]("takeover", "false")),
-		only(Bridged, later[Network]("vlan", `"1p/2-4094"`)),
+		bridgedOnly(field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
+		bridgedOnly(later[Network]("takeover", "false")),
+		bridgedOnly(field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
 		field("address", func(n *Network) *netip.Prefix { return &n.Address }, hostAddress{}, optional, addressFits),
 		field("ageing", func(n *Network) *time.Duration { return &n.Ageing }, duration{time.Second, 24 * time.Hour}, defaulted),
-		field("fdb_limit", func(n *Network) *int { return &n.FDBLimit }, number{1, 1 << 20}, defaulted),
-		field("mtu", func(n *Network) *int { return &n.MTU }, number{minMTU, maxMTU}, optional),
+		field("fdb_limit", func(n *Network) *int { return &n.FDBLimit }, number[int]{1, 1 << 20}, defaulted),
+		field("mtu", func(n *Network) *int { return &n.MTU }, number[int]{minMTU, maxMTU}, optional),
 		later[Network]("dhcp"),
 		later[Network]("dns"),
 		later[Network]("host"),
 		later[Network]("proxy_arp"),
 		later[Network]("forward"),
 		later[Network]("nat_address"),
-		later[Network]("rate_up"),
-		later[Network]("rate_down"),
+		notIsolated(field("rate_up", func(n *Network) *shaping.Limit { return &n.RateUp }, rate(), optional)),
+		notIsolated(field("rate_down", func(n *Network) *shaping.Limit { return &n.RateDown }, rate(), optional)),
 	}
 }
 
@@ -57,36 +65,40 @@ func portKeys() []key[Port] {
 		field("name", func(p *Port) *string { return &p.Name }, text[string]{validPattern}, required),
 		later[Port]("match"),
 		field("network", func(p *Port) *string { return &p.Network }, text[string]{notEmpty}, required),
-		later[Port]("vlan", `"1p/2-4094"`),
-		later[Port]("rate_from"),
-		later[Port]("rate_to"),
+		field("vlan", func(p *Port) *vlan.Set { return &p.VLAN }, vlans(), optional),
+		field("rate_from", func(p *Port) *shaping.Limit { return &p.RateFrom }, rate(), optional),
+		field("rate_to", func(p *Port) *shaping.Limit { return &p.RateTo }, rate(), optional),
 		field("mac", func(p *Port) *frame.MAC { return &p.MAC }, station{}, optional),
-		later[Port]("ip"),
-		later[Port]("isolated", "false"),
+		listField("ip", func(p *Port) *[]netip.Addr { return &p.IP }, list[netip.Addr]{guestAddress{}, `"10.0.0.5"`}),
+		field("isolated", func(p *Port) *bool { return &p.Isolated }, boolean{}, optional),
 		field("label", func(p *Port) *string { return &p.Label }, text[string]{validLabel}, optional),
-		field("mtu", func(p *Port) *int { return &p.MTU }, number{minMTU, maxMTU}, optional),
+		field("mtu", func(p *Port) *int { return &p.MTU }, number[int]{minMTU, maxMTU}, optional),
 	}, portDefaultKeys()...)
 }
 
 // portDefaultKeys are the keys of [defaults.port], which a [[port]] has too.
 func portDefaultKeys() []key[Port] {
 	return []key[Port]{
-		later[Port]("antispoof", `"off"`),
-		later[Port]("storm"),
-		later[Port]("mac_limit"),
-		later[Port]("ra_guard", "false"),
-		later[Port]("dhcp_guard", "false"),
-		later[Port]("bpdu_guard", "false"),
+		field("antispoof", func(p *Port) *filter.Antispoof { return &p.Antispoof }, antispoof(), optional),
+		field("storm", func(p *Port) *filter.StormRate { return &p.Storm }, storm(), optional),
+		field("mac_limit", func(p *Port) *int { return &p.MACLimit }, number[int]{0, maxMACLimit}, optional),
+		field("ra_guard", func(p *Port) *Toggle { return &p.RAGuard }, toggle{}, optional),
+		field("dhcp_guard", func(p *Port) *Toggle { return &p.DHCPGuard }, toggle{}, optional),
+		field("bpdu_guard", func(p *Port) *Toggle { return &p.BPDUGuard }, toggle{}, optional),
 	}
 }
 
 // key is one key of the table that describes a T.
 type key[T any] struct {
-	name  string
-	later bool                    // this version has no field for it
-	read  func(*T, *node) *Error  // takes the value of the file
-	check func(*T) *Error         // what must hold, whatever way the T came
-	show  func(*T) (value string) // as TOML; "" leaves the key out
+	name    string
+	later   bool                   // this version has no field for it
+	read    func(*T, *node) *Error // takes the value of the file
+	check   func(*T) *Error        // what must hold, whatever way the T came
+	inherit func(t, from *T)       // takes the value of another T
+
+	// show is the value as TOML. "" leaves the key out, if the value is zero and
+	// so is that of from, whose value a key has that is left out.
+	show func(t, from *T) string
 }
 
 // need says what the zero value of a field means.
@@ -102,6 +114,15 @@ const (
 // value and see the whole T.
 func field[T any, V comparable](name string, at func(*T) *V, kind kind[V], need need, rules ...func(*T) *Error) key[T] {
 	var zero V
+	return fieldOf(name, at, kind, func(v V) bool { return v == zero }, need, rules...)
+}
+
+// listField is a key that fills a field that is a list, and may be left out.
+func listField[T any, V comparable](name string, at func(*T) *[]V, kind list[V]) key[T] {
+	return fieldOf(name, at, kind, func(vs []V) bool { return len(vs) == 0 }, optional)
+}
+
+func fieldOf[T, V any](name string, at func(*T) *V, kind kind[V], isZero func(V) bool, need need, rules ...func(*T) *Error) key[T] {
 	return key[T]{
 		name: name,
 		read: func(t *T, n *node) *Error {
@@ -116,14 +137,14 @@ func field[T any, V comparable](name string, at func(*T) *V, kind kind[V], need 
 		},
 		check: func(t *T) *Error {
 			v := *at(t)
-			if v == zero && need == required {
+			if isZero(v) && need == required {
 				e := problem("the key is missing")
-				if c := kind.check(zero); c != nil {
+				if c := kind.check(v); c != nil {
 					e.Hint = c.Hint
 				}
 				return e
 			}
-			if v != zero || need == defaulted {
+			if !isZero(v) || need == defaulted {
 				if e := kind.check(v); e != nil {
 					return e
 				}
@@ -135,8 +156,9 @@ func field[T any, V comparable](name string, at func(*T) *V, kind kind[V], need 
 			}
 			return nil
 		},
-		show: func(t *T) string {
-			if v := *at(t); v != zero {
+		inherit: func(t, from *T) { *at(t) = *at(from) },
+		show: func(t, from *T) string {
+			if v := *at(t); !isZero(v) || !isZero(*at(from)) {
 				return kind.show(v)
 			}
 			return ""
@@ -167,19 +189,42 @@ func later[T any](name string, literals ...string) key[T] {
 			}
 			return notYet(what).hint("write %s = %s, or leave the key out", name, strings.Join(literals, " or "))
 		},
-		check: func(*T) *Error { return nil },
-		show:  func(*T) string { return "" },
+		check:   func(*T) *Error { return nil },
+		inherit: func(_, _ *T) {},
+		show:    func(_, _ *T) string { return "" },
 	}
 }
 
-// only is a key that no other mode has a use for.
-func only(m Mode, k key[Network]) key[Network] {
-	read := k.read
+// bridgedOnly is a key that no other mode has a use for.
+func bridgedOnly(k key[Network]) key[Network] {
+	return only(func(m Mode) bool { return m == Bridged }, fmt.Sprintf("leave the key out, or write mode = %q", Bridged), k)
+}
+
+// notIsolated is a key about the way out of a network.
+func notIsolated(k key[Network]) key[Network] {
+	return only(func(m Mode) bool { return m != Isolated }, "there is no way out to limit; rate_from and rate_to limit a port", k)
+}
+
+// only is a key that a mode may have no use for.
+func only(fits func(Mode) bool, hint string, k key[Network]) key[Network] {
+	read, check := k.read, k.check
+	useless := func(n *Network) *Error {
+		if !n.Mode.Supported() || fits(n.Mode) {
+			return nil
+		}
+		return problem("%s network has no use for the key", n.Mode.article()).hint("%s", hint)
+	}
 	k.read = func(n *Network, v *node) *Error {
-		if n.Mode.Supported() && n.Mode != m {
-			return problem("%s network has no use for the key", n.Mode.article())
+		if e := useless(n); e != nil {
+			return e
 		}
 		return read(n, v)
+	}
+	k.check = func(n *Network) *Error {
+		if e := useless(n); e != nil && k.show(n, new(Network)) != "" {
+			return e
+		}
+		return check(n)
 	}
 	return k
 }

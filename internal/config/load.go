@@ -63,6 +63,7 @@ func (r *reader) finish(broken bool, files []string) (Config, error) {
 		r.cross()
 	}
 	if len(r.errs) == 0 {
+		r.inherit()
 		return r.cfg, nil
 	}
 	rank := map[string]int{}

@@ -10,10 +10,38 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
-var comparePrefix = cmpopts.EquateComparable(netip.Prefix{})
+// Ports are compared by Port.Equal, which does not look at their places.
+var compareValues = cmpopts.EquateComparable(netip.Prefix{}, vlan.Set{}, shaping.Limit{})
+
+func mustVLAN(s string) vlan.Set {
+	set, err := vlan.Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
+
+func mustRate(s string) shaping.Limit {
+	l, err := shaping.ParseLimit(s)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+func addrs(all ...string) []netip.Addr {
+	var as []netip.Addr
+	for _, s := range all {
+		as = append(as, netip.MustParseAddr(s))
+	}
+	return as
+}
 
 func TestParseReadsEveryKey(t *testing.T) {
 	got, err := Parse("f", []byte(`
@@ -22,14 +50,17 @@ group = "admins"
 xen   = "auto"
 
 [defaults.port]
-antispoof = "off"
+antispoof = "mac"
+mac_limit = 1024
 ra_guard  = false
 
 [network.xenbr0]
 mode      = "bridged"
 uplink    = "eth0"
 takeover  = false
-vlan      = "1p/2-4094"
+vlan      = "10-19/1p"
+rate_up   = "1Gb/s"
+rate_down = "2Gb/s@10ms"
 ageing    = "1m30s"
 fdb_limit = 0x400
 mtu       = 1_500
@@ -44,8 +75,15 @@ network  = "xenbr0"
 mac      = "00-16-3E-00-00-05"
 label    = "web 1 \"ü\""
 mtu      = 9000
-vlan     = "1p/2-4094"
-isolated = false
+vlan     = "10p/20"
+rate_from  = "100Mb/s@20ms"
+rate_to    = "none"
+ip         = ["10.0.0.5", "fd00::5"]
+isolated   = true
+antispoof  = "mac+ip"
+storm      = "2000pps"
+ra_guard   = true
+dhcp_guard = false
 
 [network.vault]
 mode = "isolated"
@@ -53,6 +91,11 @@ mode = "isolated"
 [[port]]
 name    = "vif*"
 network = "vault"
+
+[network.br0]
+mode        = "bridged"
+uplink      = "eth0"
+uplink_vlan = 4094
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -61,17 +104,28 @@ network = "vault"
 		File:   "f",
 		Daemon: Daemon{Group: "admins"},
 		Networks: []Network{
-			{Name: "xenbr0", Mode: Bridged, Uplink: "eth0", Ageing: 90 * time.Second, FDBLimit: 1024, MTU: 1500, Pos: Position{File: "f", Line: 10}},
-			{Name: "web.lan", Mode: HostOnly, Address: netip.MustParsePrefix("192.168.60.1/24"), Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 19}},
-			{Name: "vault", Mode: Isolated, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 32}},
+			{Name: "xenbr0", Mode: Bridged, Uplink: "eth0", VLAN: mustVLAN("1p/10-19"), RateUp: mustRate("1Gb/s"), RateDown: mustRate("2Gb/s@10ms"), Ageing: 90 * time.Second, FDBLimit: 1024, MTU: 1500, Pos: Position{File: "f", Line: 11}},
+			{Name: "web.lan", Mode: HostOnly, Address: netip.MustParsePrefix("192.168.60.1/24"), Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 22}},
+			{Name: "vault", Mode: Isolated, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 42}},
+			{Name: "br0", Mode: Bridged, Uplink: "eth0", UplinkVLAN: 4094, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 49}},
 		},
 		Ports: []Port{
-			{Name: "vif*.0", Network: "xenbr0", MAC: frame.MAC{0, 0x16, 0x3e, 0, 0, 5}, Label: `web 1 "ü"`, MTU: 9000, Pos: Position{File: "f", Line: 23}},
-			{Name: "vif*", Network: "vault", Pos: Position{File: "f", Line: 35}},
+			{
+				Name: "vif*.0", Network: "xenbr0", MAC: frame.MAC{0, 0x16, 0x3e, 0, 0, 5}, Label: `web 1 "ü"`, MTU: 9000,
+				VLAN: mustVLAN("10p/20"), RateFrom: mustRate("100Mb/s@20ms"), IP: addrs("10.0.0.5", "fd00::5"), Isolated: true,
+				Antispoof: filter.MACIP, Storm: 2000, MACLimit: 1024, RAGuard: On, DHCPGuard: Off,
+			},
+			{Name: "vif*", Network: "vault", Antispoof: filter.MAC, MACLimit: 1024, RAGuard: Off},
 		},
+		PortDefaults: Port{Antispoof: filter.MAC, MACLimit: 1024, RAGuard: Off},
 	}
-	if d := cmp.Diff(want, got, comparePrefix); d != "" {
+	if d := cmp.Diff(want, got, compareValues); d != "" {
 		t.Errorf("-want +got:\n%s", d)
+	}
+	for i, line := range []int{26, 45} {
+		if at := got.Ports[i].Pos; at != (Position{File: "f", Line: line}) {
+			t.Errorf("port %d stands at %v, want line %d", i, at, line)
+		}
 	}
 	if p, ok := got.MatchPort("vif3.0"); !ok || p.Network != "xenbr0" {
 		t.Errorf("vif3.0: %+v, %v: want the first match", p, ok)
@@ -101,7 +155,7 @@ func TestParseTakesEveryWayToWriteATable(t *testing.T) {
 			t.Errorf("%s\n%v", text, err)
 			continue
 		}
-		if d := cmp.Diff(want, got, comparePrefix, cmpopts.IgnoreTypes(Position{})); d != "" {
+		if d := cmp.Diff(want, got, compareValues, cmpopts.IgnoreTypes(Position{})); d != "" {
 			t.Errorf("%s\n-want +got:\n%s", text, d)
 		}
 	}
@@ -109,7 +163,7 @@ func TestParseTakesEveryWayToWriteATable(t *testing.T) {
 
 func TestParseOfNothingIsTheDefault(t *testing.T) {
 	got, err := Parse("", nil)
-	if d := cmp.Diff(Default(), got, comparePrefix); d != "" || err != nil {
+	if d := cmp.Diff(Default(), got, compareValues); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
 	}
 }
@@ -121,12 +175,13 @@ func portWith(s string) string {
 	return "network.n.mode='isolated'\n[[port]]\n" + s + "\nname='tap0'\nnetwork='n'"
 }
 
+func bridged(s string) string { return "[network.b]\nmode='bridged'\n" + s + "\nuplink='eth0'" }
+
 func hostOnlyWith(s string) string { return "[network.h]\nmode='host-only'\n" + s }
 
 const notYetText = " is not supported by this version of gxswitch yet"
 
 func TestParseSaysWhatIsWrong(t *testing.T) {
-	bridged := func(s string) string { return "[network.b]\nmode='bridged'\n" + s + "\nuplink='eth0'" }
 	for _, c := range []struct{ text, want string }{
 		// TOML itself
 		{"mode", "f:1:4: expected '=' after key"},
@@ -152,27 +207,20 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"port=[1]", "f:1: port: want a table [[port]], not the number 1"},
 		{bridged("agein='5s'"), "f:3: network.b.agein: unknown key\n  hint: did you mean ageing?"},
 		{bridged("fdb-limit=5"), "f:3: network.b.fdb-limit: unknown key\n  hint: did you mean fdb_limit?"},
-		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, address, ageing, fdb_limit, mtu"},
-		{portWith("uplink='a'"), "f:3: port.tap0.uplink: unknown key\n  hint: one of name, network, mac, label, mtu"},
+		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, rate_up, rate_down"},
+		{portWith("uplink='a'"), "f:3: port.tap0.uplink: unknown key\n  hint: one of name, network, vlan, rate_from, rate_to, mac, ip, isolated, label, mtu, antispoof, storm, mac_limit, ra_guard, dhcp_guard, bpdu_guard"},
 
 		// what comes in a later version
 		{daemonWith("xen='on'"), "f:3: daemon.xen: xen = \"on\"" + notYetText + "\n  hint: write xen = \"auto\" or \"off\", or leave the key out"},
 		{daemonWith("metrics='127.0.0.1:9477'"), "f:3: daemon.metrics: metrics" + notYetText},
-		{"[defaults.port]\nantispoof='mac'", "f:2: defaults.port.antispoof: antispoof = \"mac\"" + notYetText + "\n  hint: write antispoof = \"off\", or leave the key out"},
 		{"[network.r]\nmode='routed'", "f:2: network.r.mode: mode \"routed\"" + notYetText + "\n  hint: this version has bridged, host-only and isolated"},
 		{"[network.r]\nmode='nat'\nuplink='eth0'\naddress='10.0.0.1/8'", "f:2: network.r.mode: mode \"nat\"" + notYetText + "\n  hint: this version has bridged, host-only and isolated"},
 		{bridged("takeover=true"), "f:3: network.b.takeover: takeover = true" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
 		{bridged("takeover='false'"), "f:3: network.b.takeover: takeover = \"false\"" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
-		{bridged("vlan='1p/2-100'"), "f:3: network.b.vlan: vlan = \"1p/2-100\"" + notYetText + "\n  hint: write vlan = \"1p/2-4094\", or leave the key out"},
-		{bridged("uplink_vlan=4094"), "f:3: network.b.uplink_vlan: uplink_vlan" + notYetText},
 		{hostOnlyWith("dhcp={range='a-b'}"), "f:3: network.h.dhcp: dhcp" + notYetText},
 		{hostOnlyWith("[[network.h.host]]\nname='web1'"), "f:3: network.h.host: host" + notYetText},
-		{hostOnlyWith("takeover=false"), "f:3: network.h.takeover: a host-only network has no use for the key"},
-		{portWith("rate_from='100Mb/s'"), "f:3: port.tap0.rate_from: rate_from" + notYetText},
-		{portWith("ip=['10.0.0.5']"), "f:3: port.tap0.ip: ip" + notYetText},
-		{portWith("isolated=true"), "f:3: port.tap0.isolated: isolated = true" + notYetText + "\n  hint: write isolated = false, or leave the key out"},
+		{hostOnlyWith("takeover=false"), "f:3: network.h.takeover: a host-only network has no use for the key\n  hint: leave the key out, or write mode = \"bridged\""},
 		{portWith("match={domain='web1'}"), "f:3: port.tap0.match: match" + notYetText},
-		{portWith("bpdu_guard=true"), "f:3: port.tap0.bpdu_guard: bpdu_guard = true" + notYetText + "\n  hint: write bpdu_guard = false, or leave the key out"},
 
 		// [daemon]
 		{daemonWith("group=7"), "f:3: daemon.group: want text in quotes, not the number 7\n  hint: write \"7\""},
@@ -261,19 +309,25 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{portWith("mtu=67"), "f:3: port.tap0.mtu: 67 is out of range: 68 to 65521"},
 
 		// networks in each other's way
-		{"[network.a]\nmode='bridged'\nuplink='eth0'\n[network.b]\nmode='bridged'\nuplink='eth0'", "f:6: network.b.uplink: eth0 is the uplink of network a already (f:1)\n  hint: one NIC serves one bridged network: uplink_vlan, to share it, comes in a later version"},
+		{"[network.a]\nmode='bridged'\nuplink='eth0'\n[network.b]\nmode='bridged'\nuplink='eth0'", "f:6: network.b.uplink: eth0 is the uplink of network a already (f:1)\n  hint: they can share it if one of them has uplink_vlan, the VLAN that is its own there"},
 		{"[network.a]\nmode='isolated'\n[network.b]\nmode='bridged'\nuplink='a'", "f:5: network.b.uplink: a is a network (f:1), and an uplink is a NIC"},
 		{"[network.a]\nmode='host-only'\naddress='fd00::1/64'\nmtu=1000", "f:4: network.a.mtu: 1000 is too small for the IPv6 address fd00::1/64\n  hint: IPv6 needs 1280 or more"},
 		{"[network.a]\nmode='host-only'\naddress='10.0.0.1/8'\n[network.b]\nmode='host-only'\naddress='10.1.0.1/16'", "f:6: network.b.address: 10.1.0.1/16 overlaps 10.0.0.1/8 of network a (f:1)"},
 	} {
-		_, err := Parse("f", []byte(c.text))
-		if err == nil {
-			t.Errorf("%s\nis accepted", c.text)
-			continue
-		}
-		if d := cmp.Diff(c.want, err.Error()); d != "" {
-			t.Errorf("%s\n-want +got:\n%s", c.text, d)
-		}
+		wantProblems(t, c.text, c.want)
+	}
+}
+
+// wantProblems parses a text that is not right.
+func wantProblems(t *testing.T, text, want string) {
+	t.Helper()
+	_, err := Parse("f", []byte(text))
+	if err == nil {
+		t.Errorf("%s\nis accepted", text)
+		return
+	}
+	if d := cmp.Diff(want, err.Error()); d != "" {
+		t.Errorf("%s\n-want +got:\n%s", text, d)
 	}
 }
 

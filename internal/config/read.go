@@ -88,7 +88,7 @@ func (r *reader) defaults(n *node) {
 		}
 		if r.isTable(c, "defaults.port", "[defaults.port]") {
 			r.once(c, "defaults.port")
-			readKeys(r, "defaults.port", c, portDefaultKeys(), new(Port))
+			readKeys(r, "defaults.port", c, portDefaultKeys(), &r.cfg.PortDefaults)
 		}
 	}
 }
@@ -199,6 +199,18 @@ func unknown(name string, all, now []string) *Error {
 		now = all
 	}
 	return e.hint("one of %s", strings.Join(now, ", "))
+}
+
+// inherit gives the ports what they leave to [defaults.port], which may stand in
+// a later file.
+func (r *reader) inherit() {
+	for i := range r.cfg.Ports {
+		for _, k := range portDefaultKeys() {
+			if r.ports[i].table[k.name] == nil {
+				k.inherit(&r.cfg.Ports[i], &r.cfg.PortDefaults)
+			}
+		}
+	}
 }
 
 // cross checks the objects of all files with each other.

@@ -157,16 +157,11 @@ func checkAddress(p netip.Prefix) *Error {
 		return problem("%s is an IPv4 address in IPv6's clothes", p).hint("write the IPv4 address, as in %s/24", a.Unmap())
 	case bits == 0:
 		return problem("the prefix length of %s makes every address there is a neighbour", p)
-	case a.IsUnspecified():
-		return problem("%s is not an address but the lack of one", p)
-	case a.IsMulticast():
-		return problem("%s is a multicast address, not a host's", p)
-	case a.IsLoopback():
-		return problem("%s is a loopback address: it never leaves the host", p)
-	case a.Is4() && a.As4()[0] == 0:
-		return problem("%s lies in 0.0.0.0/8, which is no host's (RFC 1122, 3.2.1.3)", p)
-	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return problem("%s is the broadcast address, not a host's", p)
+	}
+	if e := noStation(a, p.String()); e != nil {
+		return e
+	}
+	switch {
 	case bits >= last: // RFC 3021, RFC 6164: both addresses of two are hosts'
 		return nil
 	case a == p.Masked().Addr():
@@ -178,6 +173,24 @@ func checkAddress(p netip.Prefix) *Error {
 	case a.Is4() && !p.Contains(a.Next()):
 		return problem("%s is the broadcast address of its network, not a host's", p).
 			hint("as in %s", netip.PrefixFrom(p.Masked().Addr().Next(), bits))
+	}
+	return nil
+}
+
+// noStation is about an address that no machine has, whatever the subnet; text
+// is how it was written.
+func noStation(a netip.Addr, text string) *Error {
+	switch {
+	case a.IsUnspecified():
+		return problem("%s is not an address but the lack of one", text)
+	case a.IsMulticast():
+		return problem("%s is a multicast address, not a host's", text)
+	case a.IsLoopback():
+		return problem("%s is a loopback address: it never leaves the host", text)
+	case a.Is4() && a.As4()[0] == 0:
+		return problem("%s lies in 0.0.0.0/8, which is no host's (RFC 1122, 3.2.1.3)", text)
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return problem("%s is the broadcast address, not a host's", text)
 	}
 	return nil
 }
@@ -199,6 +212,15 @@ func uplinkFits(n *Network) *Error {
 		return problem("%s is the network's own name: its uplink is another interface", word(n.Uplink))
 	}
 	return nil
+}
+
+// uplinkVLANFits lets a network have one VLAN of a trunk or a choice of them.
+func uplinkVLANFits(n *Network) *Error {
+	if n.UplinkVLAN == 0 || n.VLAN.IsZero() {
+		return nil
+	}
+	return problem("the network has vlan too, and one of them alone can hold").
+		hint("choose uplink_vlan for one VLAN of the uplink, untagged in the network, or vlan for several, with their tags")
 }
 
 // addressFits holds the address to the mode.

@@ -12,19 +12,37 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 func TestTOMLReadsAsItWasWritten(t *testing.T) {
 	const want = `[daemon]
 group = "gxswitch"
 
+[defaults.port]
+antispoof  = "mac"
+storm      = "2000pps"
+bpdu_guard = true
+
 [network.xenbr0]
 mode      = "bridged"
 uplink    = "eth0"
+vlan      = "1p/10-19"
 ageing    = "300s"
 fdb_limit = 8192
 mtu       = 1500
+rate_up   = "1Gb/s"
+rate_down = "2Gb/s@10ms"
+
+[network.br0]
+mode        = "bridged"
+uplink      = "eth0"
+uplink_vlan = 4094
+ageing      = "300s"
+fdb_limit   = 8192
 
 [network."web.lan"]
 mode      = "host-only"
@@ -33,10 +51,27 @@ ageing    = "24h"
 fdb_limit = 8192
 
 [[port]]
-name    = "vif*.0"
-network = "xenbr0"
-mac     = "00:16:3e:00:00:05"
-label   = "the \"web\" \\ ü"
+name       = "vif*.0"
+network    = "xenbr0"
+vlan       = "10p/20"
+rate_from  = "100Mb/s@20ms"
+rate_to    = "200Mb/s"
+mac        = "00:16:3e:00:00:05"
+ip         = ["10.0.0.5", "fd00::5"]
+isolated   = true
+label      = "the \"web\" \\ ü"
+antispoof  = "mac+ip"
+storm      = "2000pps"
+mac_limit  = 1024
+ra_guard   = false
+bpdu_guard = true
+
+[[port]]
+name       = "vif*.1"
+network    = "xenbr0"
+antispoof  = "off"
+storm      = "none"
+bpdu_guard = false
 `
 	c, err := Parse("f", []byte(want))
 	if err != nil {
@@ -47,9 +82,33 @@ label   = "the \"web\" \\ ü"
 	}
 }
 
+var anyVLAN = rapid.SampledFrom([]vlan.Set{{}, vlan.Default(), vlan.Access(10), mustVLAN("7p/100+10x4/20-29u")})
+
+// anyPortDefaults draws what [defaults.port] has, or a port under from. Where from
+// has said on or off, a port says one of them too.
+func anyPortDefaults(t *rapid.T, from Port) Port {
+	guard := func(from Toggle, name string) Toggle {
+		all := []Toggle{On, Off, Unset}
+		if from != Unset {
+			all = all[:2]
+		}
+		return rapid.SampledFrom(all).Draw(t, name)
+	}
+	return Port{
+		Antispoof: rapid.SampledFrom([]filter.Antispoof{filter.Off, filter.MAC, filter.MACIP}).Draw(t, "antispoof"),
+		Storm:     rapid.SampledFrom([]filter.StormRate{0, 1, filter.MaxStormRate}).Draw(t, "storm"),
+		MACLimit:  rapid.IntRange(0, maxMACLimit).Draw(t, "mac_limit"),
+		RAGuard:   guard(from.RAGuard, "ra_guard"),
+		DHCPGuard: guard(from.DHCPGuard, "dhcp_guard"),
+		BPDUGuard: guard(from.BPDUGuard, "bpdu_guard"),
+	}
+}
+
 // anyConfig draws configurations that are right.
 func anyConfig(t *rapid.T) Config {
 	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group")}}
+	limits := rapid.SampledFrom([]shaping.Limit{{}, {}, mustRate("100Mb/s@20ms"), mustRate("1KB/s@3s")})
+	c.PortDefaults = anyPortDefaults(t, Port{})
 	mtu := rapid.OneOf(rapid.Just(0), rapid.IntRange(minMTU, maxMTU))
 	name := rapid.StringMatching(`[a-z0-9._-]{1,11}`).Filter(func(s string) bool { return validNetwork("n"+s) == nil })
 	for i, s := range rapid.SliceOfNDistinct(name, 0, 5, rapid.ID).Draw(t, "networks") {
@@ -64,7 +123,14 @@ func anyConfig(t *rapid.T) Config {
 			n.Ageing = n.Ageing.Truncate(time.Second)
 		}
 		if n.Mode.NeedsUplink() {
-			n.Uplink = fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"eth", "Ä", `"`, "e@", `\`}).Draw(t, "uplink"), i)
+			n.Uplink = fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"eth", "Ä", `"`, "e@", `\`}).Draw(t, "uplink"), i/2)
+			n.UplinkVLAN = uint16(i * 1000) // 0, 1000, … 4000
+			if i > 0 && rapid.Bool().Draw(t, "alone") {
+				n.Uplink, n.UplinkVLAN, n.VLAN = fmt.Sprint("alone", i), 0, anyVLAN.Draw(t, "uplink's vlan")
+			}
+		}
+		if n.Mode != Isolated {
+			n.RateUp, n.RateDown = limits.Draw(t, "rate_up"), limits.Draw(t, "rate_down")
 		}
 		if n.Mode.HasHostLeg() && rapid.Bool().Draw(t, "addressed") {
 			n.Address = netip.PrefixFrom(rapid.SampledFrom([]netip.Addr{
@@ -87,7 +153,15 @@ func anyConfig(t *rapid.T) Config {
 			Network: rapid.SampledFrom(c.Networks).Draw(t, "network").Name,
 			Label:   rapid.StringOfN(rapid.Rune().Filter(func(r rune) bool { return validLabel(string(r)) == nil }), 0, maxLabel, -1).Draw(t, "label"),
 			MTU:     mtu.Draw(t, "port mtu"),
+
+			VLAN:     anyVLAN.Draw(t, "vlan"),
+			RateFrom: limits.Draw(t, "rate_from"),
+			RateTo:   limits.Draw(t, "rate_to"),
+			IP:       rapid.SampledFrom([][]netip.Addr{nil, addrs("10.0.0.5"), addrs("fd00::5", "10.0.0.5", "fe80::5")}).Draw(t, "ip"),
+			Isolated: rapid.Bool().Draw(t, "isolated"),
 		}
+		d := anyPortDefaults(t, c.PortDefaults)
+		p.Antispoof, p.Storm, p.MACLimit, p.RAGuard, p.DHCPGuard, p.BPDUGuard = d.Antispoof, d.Storm, d.MACLimit, d.RAGuard, d.DHCPGuard, d.BPDUGuard
 		if rapid.Bool().Draw(t, "has mac") {
 			p.MAC = frame.MAC{0x00, 0x16, 0x3e, 1, 2, rapid.Byte().Draw(t, "mac")}
 		}
@@ -109,7 +183,7 @@ func TestTOMLParsesToTheSameConfig(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s\n%v", text, err)
 		}
-		if d := cmp.Diff(want, got, comparePrefix, cmpopts.IgnoreTypes(Position{})); d != "" {
+		if d := cmp.Diff(want, got, compareValues, cmpopts.IgnoreTypes(Position{})); d != "" {
 			t.Fatalf("%s\n-want +got:\n%s", text, d)
 		}
 	})
@@ -120,7 +194,9 @@ func TestTOMLParsesToTheSameConfig(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"",
-		"[daemon]\ngroup='g'\nxen='auto'\n[defaults.port]\nantispoof='off'",
+		"[daemon]\ngroup='g'\nxen='auto'\n[defaults.port]\nantispoof='mac'\nstorm='5pps'\nmac_limit=9\nra_guard=true",
+		"[defaults.port]\nantispoof='mac'\nra_guard=true\n[network.n]\nmode='isolated'\n[[port]]\nname='a'\nnetwork='n'\nantispoof='off'\nra_guard=false\nip=['10.0.0.5','fd00::5']\nisolated=true\nvlan='10p/20-29u'\nrate_from='100Mb/s@20ms'\nrate_to='none'",
+		"[network.n]\nmode='bridged'\nuplink='e'\nuplink_vlan=10\nrate_up='1Gb/s'\n[network.m]\nmode='bridged'\nuplink='e'\nvlan='1p/100+10x4'",
 		"[network.xenbr0]\nmode='bridged'\nuplink='eth0'\nageing='5m'\nfdb_limit=1\nmtu=68\nvlan='1p/2-4094'\ntakeover=false",
 		"[network.\"a.b\"]\nmode='host-only'\naddress='fd00::1/64'\n[[port]]\nname='vif*.[0-9]'\nnetwork='a.b'\nmac='00:16:3e:00:00:05'\nlabel=\"\\u00fc\"",
 		"port=[{name='a', network='b'}, {}, 1, [[]]]\nnetwork={b={mode='isolated'}}",
@@ -146,7 +222,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s\n%v", c.TOML(), err)
 		}
-		if d := cmp.Diff(c, again, comparePrefix, cmpopts.IgnoreTypes(Position{})); d != "" {
+		if d := cmp.Diff(c, again, compareValues, cmpopts.IgnoreTypes(Position{})); d != "" {
 			t.Errorf("-first +again:\n%s", d)
 		}
 	})

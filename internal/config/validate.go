@@ -79,23 +79,7 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 			report(i, "mtu", problem("%d is too small for the IPv6 address %s", n.MTU, n.Address).hint("IPv6 needs %d or more", minMTUv6))
 		}
 	}
-	uplinks := map[string]Network{}
-	for i, n := range networks {
-		if n.Uplink == "" || !n.Mode.NeedsUplink() {
-			continue
-		}
-		if other, ok := named[n.Uplink]; ok && other.Name != n.Name {
-			report(i, "uplink", problem("%s is a network%s, and an uplink is a NIC", word(n.Uplink), other.Pos.in()))
-		}
-		first, taken := uplinks[n.Uplink]
-		switch {
-		case !taken:
-			uplinks[n.Uplink] = n
-		case first.Name != n.Name:
-			report(i, "uplink", problem("%s is the uplink of network %s already%s", word(n.Uplink), word(first.Name), first.Pos.in()).
-				hint("one NIC serves one bridged network: uplink_vlan, to share it, comes in a later version"))
-		}
-	}
+	crossUplinks(networks, named, report)
 	var addressed []Network
 	for i, n := range networks {
 		if !n.Address.IsValid() || !n.Mode.HasHostLeg() {
@@ -113,12 +97,45 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 	}
 }
 
+// crossUplinks lets networks share an uplink, if each has a part of its own.
+func crossUplinks(networks []Network, named map[string]Network, report func(i int, key string, e *Error)) {
+	type part struct {
+		uplink string
+		vlan   uint16 // 0: what no other network takes
+	}
+	taken := map[part]Network{}
+	for i, n := range networks {
+		if n.Uplink == "" || !n.Mode.NeedsUplink() {
+			continue
+		}
+		if other, ok := named[n.Uplink]; ok && other.Name != n.Name {
+			report(i, "uplink", problem("%s is a network%s, and an uplink is a NIC", word(n.Uplink), other.Pos.in()))
+		}
+		if n.Mode != Bridged {
+			continue
+		}
+		mine := part{n.Uplink, n.UplinkVLAN}
+		first, ok := taken[mine]
+		switch {
+		case !ok:
+			taken[mine] = n
+		case first.Name == n.Name:
+		case n.UplinkVLAN == 0:
+			report(i, "uplink", problem("%s is the uplink of network %s already%s", word(n.Uplink), word(first.Name), first.Pos.in()).
+				hint("they can share it if one of them has uplink_vlan, the VLAN that is its own there"))
+		default:
+			report(i, "uplink_vlan", problem("VLAN %d of %s is network %s already%s", n.UplinkVLAN, word(n.Uplink), word(first.Name), first.Pos.in()).
+				hint("networks that share an uplink have different VLANs there"))
+		}
+	}
+}
+
 // crossPorts reports what is wrong with the i-th port's key.
 func crossPorts(ports []Port, networks []Network, report func(i int, key string, e *Error)) {
 	uplinks, legs, known := map[string]Network{}, map[string]Network{}, map[string]bool{}
 	for _, n := range networks {
 		known[n.Name] = true
-		if n.Uplink != "" && n.Mode.NeedsUplink() {
+		if _, shared := uplinks[n.Uplink]; n.Uplink != "" && n.Mode.NeedsUplink() && !shared {
 			uplinks[n.Uplink] = n
 		}
 		if n.Mode.HasHostLeg() {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
 )
 
 func message(err error) string {
@@ -40,7 +41,19 @@ func TestValidateNamesTheObject(t *testing.T) {
 		{network(func(n *Network) { n.Address = netip.MustParsePrefix("10.0.0.0/8") }), "network.lab.address: 10.0.0.0/8 is the address of the network itself, not a host's\n  hint: as in 10.0.0.1/8"},
 		{network(func(n *Network) { n.Uplink, n.MTU = "eth0", 1 }), "network.lab.uplink: a host-only network has no uplink: its guests reach each other and the host, nothing outside\n  hint: leave the key out, or write mode = \"bridged\"\nnetwork.lab.mtu: 1 is out of range: 68 to 65521"},
 		{network(func(n *Network) { n.Mode, n.Uplink = Bridged, "eth\xff" }), `network.lab.uplink: "eth\xff" has "\xff", which the name of an interface cannot have`},
+		{network(func(n *Network) { n.UplinkVLAN = 10 }), "network.lab.uplink_vlan: a host-only network has no use for the key\n  hint: leave the key out, or write mode = \"bridged\""},
+		{network(func(n *Network) { n.Mode, n.Uplink, n.UplinkVLAN = Bridged, "eth0", 4095 }), "network.lab.uplink_vlan: 4095 is out of range: 1 to 4094"},
+		{network(func(n *Network) { n.Mode, n.Uplink, n.UplinkVLAN, n.VLAN = Bridged, "eth0", 10, vlan.Default() }), "network.lab.uplink_vlan: the network has vlan too, and one of them alone can hold\n  hint: choose uplink_vlan for one VLAN of the uplink, untagged in the network, or vlan for several, with their tags"},
+		{network(func(n *Network) { n.RateUp = mustRate("1Gb/s") }), ""},
+		{network(func(n *Network) { n.Mode, n.RateUp = Isolated, mustRate("1Gb/s") }), "network.lab.rate_up: an isolated network has no use for the key\n  hint: there is no way out to limit; rate_from and rate_to limit a port"},
 		{Port{Name: "vif1.0", Network: "lab"}, ""},
+		{Port{Name: "vif1.0", Network: "lab", VLAN: vlan.Default(), RateTo: mustRate("1Kb/s"), IP: addrs("10.0.0.5", "fe80::1"), MACLimit: 1, Storm: 1}, ""},
+		{Port{Name: "vif1.0", Network: "lab", IP: addrs("10.0.0.5", "fe80::1", "10.0.0.5")}, `port."vif1.0".ip: "10.0.0.5" is there twice`},
+		{Port{Name: "vif1.0", Network: "lab", IP: addrs("fe80::1%eth0")}, `port."vif1.0".ip: fe80::1%eth0 has a zone, which means something to one host alone` + "\n  hint: write \"fe80::1\""},
+		{Port{Name: "vif1.0", Network: "lab", IP: make([]netip.Addr, 1)}, `port."vif1.0".ip: the address is not valid`},
+		{Port{Name: "vif1.0", Network: "lab", MACLimit: -1}, `port."vif1.0".mac_limit: -1 is out of range: 0 to 65536`},
+		{Port{Name: "vif1.0", Network: "lab", Storm: 2e9}, `port."vif1.0".storm: "2000000000pps": character 1: too many frames` + "\n  hint: at most 1000000000pps"},
+		{Port{Name: "vif1.0", Network: "lab", RAGuard: 3}, `port."vif1.0".ra_guard: 3 is neither on nor off`},
 		{Port{}, "port.name: the key is missing\nport.network: the key is missing"},
 		{Port{Name: "vif1.0"}, `port."vif1.0".network: the key is missing`},
 		{Port{Name: "vif1.0", Network: "lab", MAC: frame.Broadcast}, `port."vif1.0".mac: ff:ff:ff:ff:ff:ff is the broadcast address, not a station's`},
@@ -53,11 +66,12 @@ func TestValidateNamesTheObject(t *testing.T) {
 }
 
 func TestValidateNetworksLooksBetweenThem(t *testing.T) {
-	bridged := func(name, uplink string) Network {
+	onVLAN := func(name, uplink string, vid uint16) Network {
 		n := NewNetwork(name, Bridged)
-		n.Uplink = uplink
+		n.Uplink, n.UplinkVLAN = uplink, vid
 		return n
 	}
+	bridged := func(name, uplink string) Network { return onVLAN(name, uplink, 0) }
 	hostOnly := func(name, address string) Network {
 		n := NewNetwork(name, HostOnly)
 		n.Address = netip.MustParsePrefix(address)
@@ -70,7 +84,9 @@ func TestValidateNetworksLooksBetweenThem(t *testing.T) {
 		{nil, ""},
 		{[]Network{bridged("a", "eth0"), bridged("b", "eth1"), hostOnly("c", "10.0.0.1/8"), hostOnly("d", "fd00::1/64")}, ""},
 		{[]Network{bridged("a", "eth0"), bridged("a", "eth1")}, "network.a: there is a network of that name already"},
-		{[]Network{bridged("a", "eth0"), bridged("b", "eth0")}, "network.b.uplink: eth0 is the uplink of network a already\n  hint: one NIC serves one bridged network: uplink_vlan, to share it, comes in a later version"},
+		{[]Network{bridged("a", "eth0"), bridged("b", "eth0")}, "network.b.uplink: eth0 is the uplink of network a already\n  hint: they can share it if one of them has uplink_vlan, the VLAN that is its own there"},
+		{[]Network{onVLAN("a", "eth0", 10), bridged("b", "eth0"), onVLAN("c", "eth0", 20), onVLAN("d", "eth1", 10)}, ""},
+		{[]Network{onVLAN("a", "eth0", 10), bridged("b", "eth0"), onVLAN("c", "eth0", 10)}, "network.c.uplink_vlan: VLAN 10 of eth0 is network a already\n  hint: networks that share an uplink have different VLANs there"},
 		{[]Network{bridged("a", "b"), NewNetwork("b", Isolated)}, "network.a.uplink: b is a network, and an uplink is a NIC"},
 		{[]Network{hostOnly("a", "10.0.0.1/8"), hostOnly("b", "10.9.0.1/16")}, "network.b.address: 10.9.0.1/16 overlaps 10.0.0.1/8 of network a"},
 	} {

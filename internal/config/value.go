@@ -38,9 +38,9 @@ func (k text[S]) check(s S) *Error { return k.valid(string(s)) }
 func (text[S]) show(s S) string { return tomlString(string(s)) }
 
 // number is an integer within bounds.
-type number struct{ least, most int }
+type number[N int | uint16] struct{ least, most N }
 
-func (number) read(n *node) (int, *Error) {
+func (k number[N]) read(n *node) (N, *Error) {
 	switch n.kind {
 	case unstable.Integer:
 		// The decoder has seen that it fits 64 bits.
@@ -48,7 +48,10 @@ func (number) read(n *node) (int, *Error) {
 		if err != nil {
 			return 0, problem("%s is out of range", clip(n.text))
 		}
-		return int(v), nil
+		if int64(N(v)) != v {
+			return 0, k.outOfRange(v)
+		}
+		return N(v), nil
 	case unstable.String:
 		e := problem("want a number, not the text %s", quote(n.text))
 		if v, err := strconv.Atoi(n.text); err == nil {
@@ -62,14 +65,18 @@ func (number) read(n *node) (int, *Error) {
 	}
 }
 
-func (k number) check(v int) *Error {
+func (k number[N]) check(v N) *Error {
 	if v < k.least || v > k.most {
-		return problem("%d is out of range: %d to %d", v, k.least, k.most)
+		return k.outOfRange(int64(v))
 	}
 	return nil
 }
 
-func (number) show(v int) string { return strconv.Itoa(v) }
+func (k number[N]) outOfRange(v int64) *Error {
+	return problem("%d is out of range: %d to %d", v, k.least, k.most)
+}
+
+func (number[N]) show(v N) string { return strconv.FormatInt(int64(v), 10) }
 
 // duration is a Go duration in quotes, within bounds.
 type duration struct{ least, most time.Duration }
