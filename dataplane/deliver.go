@@ -5,18 +5,55 @@ import (
 	"gxswitch/ports"
 )
 
-// deliver puts the frame on the vector of one egress port. Untagged egress is
-// the default VLAN's; every other leaves as it came, its TCI whole.
-func (w *worker) deliver(out *member, f *frame.Frame, vid uint16) {
+// deliver puts the frame on the vector of one egress port.
+func (w *worker) deliver(in, out *member, f *frame.Frame, vid uint16) {
 	if f.Len > out.maxLen {
 		out.port.counters.txDrops[frame.MTU].Add(uint64(f.Segments))
 		return
 	}
-	vec := &out.port.pending[w.index]
-	if len(*vec) == 0 {
-		w.dirty = append(w.dirty, out.port)
+	if in.trusted && out.guard != nil && out.guard.Leased(f.Data(), w.now) {
+		out.leased(w.now)
 	}
-	*vec = append(*vec, ports.Send{Frame: f, TCI: f.TCI, Tagged: vid != defaultVID})
+	send := ports.Send{Frame: f, TCI: out.tci(f, vid), Tagged: out.leavesTagged(vid)}
+	if out.to != nil && !w.pace(out.to, f, vid, send.Tagged, send.TCI) {
+		return
+	}
+	w.enqueue(out.port, send)
+}
+
+// enqueue puts a frame on a port's vector.
+func (w *worker) enqueue(p *port, send ports.Send) {
+	vec := &p.pending[w.index]
+	if len(*vec) == 0 {
+		w.dirty = append(w.dirty, p)
+	}
+	*vec = append(*vec, send)
+}
+
+// leavesTagged reports whether frames of the VLAN leave by the port with a tag.
+func (m *member) leavesTagged(vid uint16) bool {
+	return m.cfg.UplinkVLAN != 0 || !m.vlans.Untagged(vid)
+}
+
+// tci is the tag of a frame that leaves with one. Priority and drop eligibility
+// are the frame's own (802.1Q-2018, 6.9.3).
+func (m *member) tci(f *frame.Frame, vid uint16) uint16 {
+	if m.cfg.UplinkVLAN != 0 {
+		vid = m.cfg.UplinkVLAN
+	}
+	return f.TCI&0xf000 | vid
+}
+
+// leased takes addresses that a server gave this guest from the others, who had
+// them before.
+func (m *member) leased(now int64) {
+	for _, l := range m.guard.Leases(now) {
+		for _, other := range m.up {
+			if other != m && other.guard != nil && other.guard != m.guard {
+				other.guard.Revoke(l.Addr)
+			}
+		}
+	}
 }
 
 // flush writes every vector, one call a port.

@@ -21,15 +21,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type lab struct {
 	t     testing.TB
 	sw    *Switch
-	ports map[string]*ports.Memory
-	sent  map[string]uint64 // wire frames that were injected, by port
+	ports map[string]*ports.Memory // by the first port of the interface, as sent is
+	sent  map[string]uint64        // wire frames that were injected
+	of    map[string]string        // by port: the first one of its interface
 }
 
 // newLab starts a switch with a network "n" and the guest ports named, all in
 // it. A burst of frames of one port is handled in order.
 func newLab(t testing.TB, guests ...string) *lab {
 	t.Helper()
-	l := &lab{t: t, ports: map[string]*ports.Memory{}, sent: map[string]uint64{}}
+	l := &lab{t: t, ports: map[string]*ports.Memory{}, sent: map[string]uint64{}, of: map[string]string{}}
 	var err error
 	if l.sw, err = New(Options{Workers: 2, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,16 @@ func (l *lab) attach(cfg PortConfig) {
 	if err := l.sw.Attach(cfg, m); err != nil {
 		l.t.Fatal(err)
 	}
-	l.ports[cfg.Name], l.sent[cfg.Name] = m, 0
+	l.ports[cfg.Name], l.sent[cfg.Name], l.of[cfg.Name] = m, 0, cfg.Name
+}
+
+// share makes the interface of a port a port of another network too.
+func (l *lab) share(cfg PortConfig, of string) {
+	l.t.Helper()
+	if err := l.sw.Share(cfg, of); err != nil {
+		l.t.Fatal(err)
+	}
+	l.of[cfg.Name] = of
 }
 
 func (l *lab) update(port string, change func(*PortConfig)) {
@@ -82,17 +92,20 @@ func (l *lab) inject(port string, vnet, data []byte, n int) {
 func (l *lab) settle() {
 	l.t.Helper()
 	for end := time.Now().Add(10 * time.Second); ; {
-		waiting := ""
+		received, waiting := map[string]uint64{}, ""
 		for _, st := range l.sw.PortStats() {
-			if _, ours := l.sent[st.Name]; ours && st.RxPackets != l.sent[st.Name] {
-				waiting = st.Name
+			received[l.of[st.Name]] += st.RxPackets
+		}
+		for name, n := range l.sent {
+			if _, there := received[name]; there && received[name] != n {
+				waiting = name
 			}
 		}
 		if waiting == "" {
 			break
 		}
 		if time.Now().After(end) {
-			l.t.Fatalf("port %s: of %d frames %d were received", waiting, l.sent[waiting], l.stats(waiting).RxPackets)
+			l.t.Fatalf("port %s: of %d frames %d were received", waiting, l.sent[waiting], received[waiting])
 		}
 		runtime.Gosched()
 	}

@@ -2,84 +2,173 @@ package dataplane
 
 import (
 	"gxswitch/fdb"
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 )
 
-// The VLAN of untagged frames, and the one value that is no VLAN
-// (802.1Q-2018, table 9-2).
-const (
-	defaultVID  = 1
-	reservedVID = 4095
-)
+// sort gives each frame of an interface that several networks share to its
+// member, in stretches that belong together.
+func (w *worker) sort(v *view, e *entry, frames []frame.Frame) {
+	for len(frames) > 0 {
+		in, n := e.take(&frames[0]), 1
+		for n < len(frames) && e.take(&frames[n]) == in {
+			n++
+		}
+		if in != nil {
+			w.process(v, in, frames[:n])
+		} else {
+			e.first.refuse(frames[:n], frame.VLANDenied)
+		}
+		frames = frames[n:]
+	}
+}
+
+// refuse counts frames that nobody takes.
+func (m *member) refuse(frames []frame.Frame, why frame.DropReason) {
+	c := &m.port.counters
+	for i := range frames {
+		f := &frames[i]
+		reason := f.Parse()
+		if reason == frame.Pass {
+			reason = why
+		}
+		c.rxPackets.Add(uint64(f.Segments))
+		c.rxBytes.Add(uint64(f.WireBytes(f.Tagged)))
+		c.rxDrops[reason].Add(uint64(f.Segments))
+	}
+}
+
+// tally is what became of some frames of one port, counted together.
+type tally struct {
+	forwarded, flooded, consumed uint64
+}
+
+// count adds the tally to the port's counters.
+func (t *tally) count(in *member) {
+	c := &in.port.counters
+	if t.forwarded > 0 {
+		c.forwarded.Add(t.forwarded)
+	}
+	if t.consumed > 0 {
+		c.consumed.Add(t.consumed)
+	}
+	if t.flooded > 0 {
+		c.flooded.Add(t.flooded)
+		in.net.flooded.Add(t.flooded)
+	}
+}
 
 // process takes one port's frames of a batch through the switch, up to the
 // vectors that flush writes.
 func (w *worker) process(v *view, in *member, frames []frame.Frame) {
-	var rxPackets, rxBytes, forwarded, flooded, consumed uint64
-	c, table, now := &in.port.counters, in.net.table, w.now
+	var rxPackets, rxBytes uint64
+	var inVLAN struct{ packets, bytes uint64 } // of last
+	var last uint16
+	var t tally
+	c, now := &in.port.counters, w.now
 	for i := range frames {
 		f := &frames[i]
 
 		// parse
 		reason := f.Parse()
-		n := uint64(f.Segments)
+		n, bytes := uint64(f.Segments), uint64(f.WireBytes(f.Tagged))
 		rxPackets += n
-		rxBytes += uint64(f.WireBytes(f.Tagged))
+		rxBytes += bytes
 		if reason != frame.Pass {
 			c.rxDrops[reason].Add(n)
 			continue
 		}
 
 		// admit
-		vid := f.VID()
-		if vid == 0 {
-			vid = defaultVID // untagged or priority-tagged: the PVID's
-		} else if vid == reservedVID {
-			c.rxDrops[frame.VLANDenied].Add(n)
-			continue
+		vid := in.pvid
+		if f.Tagged && in.cfg.UplinkVLAN == 0 {
+			var ok bool
+			if vid, ok = in.vlans.Admit(true, f.VID()); !ok {
+				c.rxDrops[frame.VLANDenied].Add(n)
+				continue
+			}
 		}
 		d := f.Data()
+		if in.guard != nil {
+			if reason := in.guard.Ingress(d, now); reason != frame.Pass {
+				c.rxDrops[reason].Add(n)
+				continue
+			}
+		} else if in.owners != nil && in.steals(d) {
+			c.rxDrops[frame.SpoofMAC].Add(n)
+			continue
+		}
 		if in.noWay && !v.fromHost(d) {
 			c.rxDrops[frame.NoRoute].Add(n)
 			continue
 		}
-
-		// learn
-		table.Learn(fdb.KeyFromBytes(vid, d[6:]), in.id, now)
-
-		// decide
-		if d[0]&1 == 0 {
-			if in.cfg.Role == Uplink && [6]byte(d[:6]) == in.cfg.Local {
-				consumed += n // for the host itself, which has it from the NIC, in any VLAN
-				continue
+		if vid != last {
+			if last != 0 {
+				in.net.countVLAN(last, inVLAN.packets, inVLAN.bytes)
 			}
-			if id, known := table.Lookup(fdb.KeyFromBytes(vid, d)); known {
-				if reason := w.unicast(v, in, id, f, vid); reason != frame.Pass {
-					c.rxDrops[reason].Add(n)
-				} else {
-					forwarded += n
-				}
-				continue
-			}
+			last, inVLAN.packets, inVLAN.bytes = vid, 0, 0
 		}
-		if w.flood(v, in, f, vid) {
-			flooded += n
-		} else {
-			c.rxDrops[frame.NoDestination].Add(n)
+		inVLAN.packets += n
+		inVLAN.bytes += bytes
+
+		// police
+		if in.from != nil && !w.pace(in.from, f, vid, f.Tagged, f.TCI) {
+			continue
 		}
+		w.pass(v, in, f, vid, &t)
 	}
 	c.rxPackets.Add(rxPackets)
 	c.rxBytes.Add(rxBytes)
-	if forwarded > 0 {
-		c.forwarded.Add(forwarded)
+	if last != 0 {
+		in.net.countVLAN(last, inVLAN.packets, inVLAN.bytes)
 	}
-	if consumed > 0 {
-		c.consumed.Add(consumed)
+	t.count(in)
+}
+
+// pass takes one admitted frame to the vectors of the ports that it leaves by.
+func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally) {
+	c, d, n := &in.port.counters, f.Data(), uint64(f.Segments)
+
+	// learn
+	in.net.table.Learn(fdb.KeyFromBytes(vid, d[6:]), in.id, w.now)
+
+	// decide
+	class := filter.UnknownUnicast
+	if d[0]&1 == 0 {
+		if in.cfg.Role == Uplink && [6]byte(d[:6]) == in.cfg.Local {
+			t.consumed += n // for the host itself, which has it from the NIC, in any VLAN
+			return
+		}
+		if id, known := in.net.table.Lookup(fdb.KeyFromBytes(vid, d)); known {
+			if reason := w.unicast(v, in, id, f, vid); reason != frame.Pass {
+				c.rxDrops[reason].Add(n)
+			} else {
+				t.forwarded += n
+			}
+			return
+		}
+	} else if class = filter.Multicast; [6]byte(d[:6]) == frame.Broadcast {
+		class = filter.Broadcast
 	}
-	if flooded > 0 {
-		c.flooded.Add(flooded)
-		in.net.flooded.Add(flooded)
+	if in.storm != nil && !in.storm.Allow(class, f.Segments, w.nanos) {
+		c.rxDrops[frame.Storm].Add(n)
+		return
 	}
+	if reason := w.flood(v, in, f, vid); reason != frame.Pass {
+		c.rxDrops[reason].Add(n)
+	} else {
+		t.flooded += n
+	}
+}
+
+// steals reports whether the frame's source is the MAC of a guest elsewhere
+// that is held to it.
+func (m *member) steals(d []byte) bool {
+	if m.cfg.Role != Guest {
+		return false
+	}
+	owner := m.owners[[6]byte(d[6:12])]
+	return owner != nil && owner != m && owner != m.twin
 }
 
 // unicast gives the frame to the one port its destination is behind.
@@ -94,25 +183,51 @@ func (w *worker) unicast(v *view, in *member, id fdb.PortID, f *frame.Frame, vid
 	if out == nil || !out.cfg.Up || out.net != in.net {
 		return frame.NoDestination
 	}
-	if out.noWay && !v.toHost(f.Data()) {
-		return frame.NoRoute
+	if reason := v.mayLeave(in, out, f, vid); reason != frame.Pass {
+		return reason
 	}
-	w.deliver(out, f, vid)
+	w.deliver(in, out, f, vid)
 	return frame.Pass
 }
 
-// flood gives the frame to every other port of the network; false if there is
-// none that may have it.
-func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) bool {
-	any := false
+// flood gives the frame to every other port of its VLAN that may have it. Where
+// there is none, it returns why.
+func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) frame.DropReason {
+	reason, any := frame.NoDestination, false
 	for _, out := range in.up {
-		if out == in || out.noWay && !v.toHost(f.Data()) {
+		if out == in || !out.vlans.Carries(vid) {
 			continue
 		}
-		w.deliver(out, f, vid)
+		if r := v.mayLeave(in, out, f, vid); r != frame.Pass {
+			if r == frame.Isolated || r == frame.VLANDenied {
+				reason = r
+			}
+			continue
+		}
+		w.deliver(in, out, f, vid)
 		any = true
 	}
-	return any
+	if any {
+		return frame.Pass
+	}
+	return reason
+}
+
+// mayLeave says whether a frame from one port may leave by another.
+func (v *view) mayLeave(in, out *member, f *frame.Frame, vid uint16) frame.DropReason {
+	switch {
+	case !out.vlans.Carries(vid):
+		return frame.VLANDenied
+	case in.cfg.Isolated && out.cfg.Isolated:
+		return frame.Isolated
+	case out == in.twin:
+		return frame.SamePort // split horizon: the two are one NIC
+	case out.noWay && !v.toHost(f.Data()):
+		return frame.NoRoute
+	case f.HasInnerTag() && !out.leavesTagged(vid):
+		return frame.VLANDenied // its inner tag would be the outer one: a hop into another VLAN
+	}
+	return frame.Pass
 }
 
 // toHost reports whether a host that must not forward may be given the frame:

@@ -77,8 +77,14 @@ func (r *rest) next(now time.Duration) way {
 
 func (r *rest) begin(now time.Duration) { r.since, r.frames, r.spins = now, 0, false }
 
-// doze sleeps for the time of a nap.
-func doze() {
-	ts := unix.NsecToTimespec(int64(napTime))
+// doze sleeps for a time, but not beyond due, 0 for never.
+func doze(d, now, due time.Duration) {
+	if due > 0 {
+		d = min(d, due-now)
+	}
+	if d <= 0 {
+		return
+	}
+	ts := unix.NsecToTimespec(int64(d))
 	_, _, _ = unix.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"time"
 
-	"gxswitch/fdb"
 	"gxswitch/ports"
 )
 
@@ -54,15 +53,15 @@ func (r *ringWatch) judge(lost, read uint64) verdict {
 	return keep
 }
 
-// watchRing looks after one port's ring; s.mu is held.
-func (s *Switch) watchRing(id fdb.PortID, a *attachment) {
-	what := a.ring.judge(a.port.io.Lost(), a.port.counters.rxPackets.Load())
-	io, ok := a.port.io.(ports.Resizer)
+// watchRing looks after one interface's ring; s.mu is held. name is for the log.
+func (s *Switch) watchRing(on *wire, name string, read uint64) {
+	what := on.ring.judge(on.io.Lost(), read)
+	io, ok := on.io.(ports.Resizer)
 	if what == keep || !ok || s.closed {
 		return
 	}
 	was := io.Slots()
-	slots, short := was, a.ring.short
+	slots, short := was, on.ring.short
 	switch what {
 	case grow:
 		if was >= longRing || s.longRings() >= maxLong {
@@ -72,42 +71,43 @@ func (s *Switch) watchRing(id fdb.PortID, a *attachment) {
 	case shrink:
 		slots, short = short, 0
 	}
-	if err := s.exchange(id, a, io, slots); err != nil {
-		s.log.Error("make another receive ring", "port", a.cfg.Name, "slots", slots, "err", err)
+	if err := s.exchange(on, io, slots); err != nil {
+		s.log.Error("make another receive ring", "port", name, "slots", slots, "err", err)
 		return
 	}
-	a.ring.short = short
+	on.ring.short = short
 	switch what {
 	case renew:
 		s.log.Warn("the receive ring was stuck and is made anew; the guest sent a frame of a GSO kind that the kernel can't hand over",
-			"port", a.cfg.Name)
+			"port", name)
 	case grow:
-		s.log.Info("frames came faster than they were taken: the port has a longer receive ring", "port", a.cfg.Name, "slots", slots)
+		s.log.Info("frames came faster than they were taken: the port has a longer receive ring", "port", name, "slots", slots)
 	}
 }
 
-func (s *Switch) longRings() (n int) {
+func (s *Switch) longRings() int {
+	long := map[*wire]bool{}
 	for _, a := range s.attached {
-		if a != nil && a.ring.short != 0 {
-			n++
+		if a != nil && a.port.ring.short != 0 {
+			long[a.port.wire] = true
 		}
 	}
-	return n
+	return len(long)
 }
 
-// exchange gives the port another ring, and sends on what the old one holds.
-func (s *Switch) exchange(id fdb.PortID, a *attachment, io ports.Resizer, slots int) error {
+// exchange gives the interface another ring, and sends on what the old one holds.
+func (s *Switch) exchange(on *wire, io ports.Resizer, slots int) error {
 	ex, err := io.Resize(slots)
 	if err != nil {
 		return err
 	}
-	w := a.port.worker
+	w := on.worker
 	w.call(func() {
 		ex.Redirect()
-		w.drain(id)
-		w.remove(id)
+		w.drain(on)
+		w.remove(on)
 		ex.Swap()
-		w.add(id, a.port)
+		w.add(on)
 	})
 	s.closing.Go(func() { _ = ex.Dispose() })
 	return nil

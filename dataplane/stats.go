@@ -2,9 +2,12 @@ package dataplane
 
 import (
 	"fmt"
+	"net/netip"
 
 	"gxswitch/fdb"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // PortStats are a port's counters since it was attached, in frames and bytes of
@@ -31,9 +34,15 @@ func (s *Switch) PortStats() []PortStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]PortStats, 0, len(s.byName))
-	for _, a := range s.attached {
-		if a != nil {
-			all = append(all, a.stats())
+	for _, of := range s.open() {
+		for i, a := range of {
+			st := a.stats()
+			if i == 0 { // frames that the ring had no room for arrived too: of whom, nobody knows
+				lost := a.port.io.Lost()
+				st.RxPackets += lost
+				st.RxDrops[frame.RingFull] += lost
+			}
+			all = append(all, st)
 		}
 	}
 	return all
@@ -51,10 +60,6 @@ func (a *attachment) stats() PortStats {
 	}
 	st.Forwarded, st.Flooded, st.Consumed = c.forwarded.Load(), c.flooded.Load(), c.consumed.Load()
 	st.RxPackets, st.RxBytes = c.rxPackets.Load(), c.rxBytes.Load()
-	// Frames that the ring had no room for arrived too.
-	lost := a.port.io.Lost()
-	st.RxPackets += lost
-	st.RxDrops[frame.RingFull] += lost
 	return st
 }
 
@@ -73,6 +78,81 @@ func (s *Switch) NetworkStats() []NetworkStats {
 		all = append(all, st)
 	}
 	return all
+}
+
+// VLANStats are a VLAN of a network that is in use: a port sends it untagged, or
+// names it, or frames came in it.
+type VLANStats struct {
+	Network            string
+	VLAN               uint16
+	Untagged, Tagged   []string // ports that carry it
+	RxPackets, RxBytes uint64   // that entered the network
+	FDBEntries         int
+}
+
+// VLANStats returns the VLANs in use of every network, in no order.
+func (s *Switch) VLANStats() []VLANStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []VLANStats
+	for name, n := range s.networks {
+		entries := map[uint16]int{}
+		for _, e := range n.table.Entries(s.clock.Load()) {
+			entries[e.Key.VLAN()]++
+		}
+		for vid := uint16(vlan.MinVID); vid <= vlan.MaxVID; vid++ {
+			v := VLANStats{Network: name, VLAN: vid, FDBEntries: entries[vid]}
+			c := n.vlans[vid].Load()
+			if c != nil {
+				v.RxPackets, v.RxBytes = c.packets.Load(), c.bytes.Load()
+			}
+			named := false
+			for _, a := range s.attached {
+				if a == nil || a.cfg.Network != name {
+					continue
+				}
+				set := &a.port.carries
+				switch {
+				case !set.Carries(vid):
+				case set.Untagged(vid) && a.cfg.UplinkVLAN == 0:
+					v.Untagged = append(v.Untagged, a.cfg.Name)
+				default:
+					v.Tagged = append(v.Tagged, a.cfg.Name)
+					named = named || !a.cfg.VLANs.IsZero() && a.cfg.VLANs != vlan.Default() || a.cfg.UplinkVLAN != 0
+				}
+			}
+			if c != nil || len(v.Untagged) > 0 || named {
+				all = append(all, v)
+			}
+		}
+	}
+	return all
+}
+
+// Leases are the addresses that a port's guest has from DHCP, as far as its guard
+// has seen.
+func (s *Switch) Leases(port string) (all []netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a, _ := s.find(port); a != nil && a.port.guard != nil {
+		for _, l := range a.port.guard.Leases(s.clock.Load()) {
+			all = append(all, l.Addr)
+		}
+	}
+	return all
+}
+
+// Pacing returns what a port's rate limits have done; nil in a direction that has
+// none.
+func (s *Switch) Pacing(port string) (from, to *shaping.Counters) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, _ := s.find(port)
+	if a == nil {
+		return nil, nil
+	}
+	now := s.nanos()
+	return a.port.from.read(now), a.port.to.read(now)
 }
 
 // FDBEntry is a line of a network's forwarding database.

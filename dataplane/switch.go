@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -13,8 +14,11 @@ import (
 	"time"
 
 	"gxswitch/fdb"
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
 	"gxswitch/ports"
+	"gxswitch/shaping"
 )
 
 // Switch is a set of networks with their ports, and the workers that move
@@ -34,6 +38,7 @@ type Switch struct {
 	mu       sync.Mutex // guards all below, and the replacing of view
 	networks map[string]*network
 	attached []*attachment // by fdb.PortID, nil where free
+	wires    int           // above every wire.id in use
 	byName   map[string]fdb.PortID
 	hosts    map[netip.Addr]struct{} // replaced, never changed: views share it
 	closed   bool
@@ -43,8 +48,6 @@ type Switch struct {
 type attachment struct {
 	cfg  PortConfig
 	port *port
-
-	ring ringWatch
 }
 
 // Options are what a Switch starts with.
@@ -63,13 +66,39 @@ type NetworkConfig struct {
 
 // PortConfig is a port as the dataplane sees it.
 type PortConfig struct {
-	Name    string
+	Name    string // of the port, unique in the switch
 	Network string
 	Role    Role
 	MTU     int       // bytes at layer 3
 	Up      bool      // frames may leave by it
 	Local   frame.MAC // the host's own address behind it: pinned in the FDB; null for none
+
+	VLANs      vlan.Set // zero: vlan.Default
+	UplinkVLAN uint16   // the network is this VLAN of the interface, and untagged inside; 0: all of it
+
+	Policy   filter.Policy
+	Storm    filter.StormRate // 0: no limit
+	MACLimit int              // addresses that may be learned behind it; 0: no limit of its own
+	Isolated bool             // no frames from or to other isolated ports
+	Twin     string           // the port that is the same virtual NIC: no frames between the two
+	RateFrom shaping.Limit    // of what comes from the port; zero: none
+	RateTo   shaping.Limit    // of what goes to it, likewise
 }
+
+// vlans is what the port carries inside the network.
+func (c *PortConfig) vlans() vlan.Set {
+	switch {
+	case c.UplinkVLAN != 0:
+		return vlan.Access(defaultVID)
+	case c.VLANs.IsZero():
+		return vlan.Default()
+	}
+	return c.VLANs
+}
+
+// defaultVID is the VLAN of untagged frames where nobody said another
+// (802.1Q-2018, table 9-2).
+const defaultVID = 1
 
 // Errors of the methods, wrapped with the names.
 var (
@@ -79,6 +108,7 @@ var (
 	ErrHasPorts   = errors.New("still has ports")
 	ErrClosed     = errors.New("switch is stopped")
 	ErrTooMany    = errors.New("too many ports")
+	ErrShared     = errors.New("another port has this VLAN of the interface")
 	errNotUnicast = errors.New("is no unicast address")
 )
 
@@ -127,10 +157,8 @@ func (s *Switch) Close() error {
 	for _, w := range s.workers {
 		w.stop()
 	}
-	for _, a := range s.attached {
-		if a != nil {
-			s.closing.Go(func() { a.port.io.Close() })
-		}
+	for on := range s.open() {
+		s.closing.Go(func() { on.io.Close() })
 	}
 	s.closing.Wait()
 	return nil
@@ -155,16 +183,29 @@ func (s *Switch) tick() {
 		s.clock.Store(now)
 		s.mu.Lock()
 		nets := slices.Collect(maps.Values(s.networks))
-		for id, a := range s.attached {
-			if a != nil {
-				s.watchRing(fdb.PortID(id), a)
+		for on, of := range s.open() {
+			var read uint64
+			for _, a := range of {
+				read += a.port.counters.rxPackets.Load()
 			}
+			s.watchRing(on, of[0].cfg.Name, read)
 		}
 		s.mu.Unlock()
 		for _, n := range nets {
 			n.table.Age(now)
 		}
 	}
+}
+
+// open are the interfaces, with the ports that each is.
+func (s *Switch) open() map[*wire][]*attachment {
+	all := map[*wire][]*attachment{}
+	for _, a := range s.attached {
+		if a != nil {
+			all[a.port.wire] = append(all[a.port.wire], a)
+		}
+	}
+	return all
 }
 
 // AddNetwork makes a network without ports.
@@ -238,14 +279,37 @@ func (s *Switch) publish() {
 func (s *Switch) Attach(cfg PortConfig, io ports.Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.attach(cfg, io)
+	on := &wire{io: io}
+	err := s.attach(cfg, on)
 	if err != nil {
 		return errors.Join(fmt.Errorf("port %s: %w", cfg.Name, err), io.Close())
+	}
+	on.worker.call(func() { on.worker.add(on) })
+	return nil
+}
+
+// Share makes the interface of the port called of a port of another network
+// too. Each frame goes to one of them: to the one whose UplinkVLAN it bears, else
+// to the one without.
+func (s *Switch) Share(cfg PortConfig, of string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, _ := s.find(of)
+	if first == nil {
+		return fmt.Errorf("port %s: %s: %w", cfg.Name, of, ErrNoPort)
+	}
+	for _, a := range s.open()[first.port.wire] {
+		if a.cfg.UplinkVLAN == cfg.UplinkVLAN {
+			return fmt.Errorf("port %s: %w: %s", cfg.Name, ErrShared, a.cfg.Name)
+		}
+	}
+	if err := s.attach(cfg, first.port.wire); err != nil {
+		return fmt.Errorf("port %s: %w", cfg.Name, err)
 	}
 	return nil
 }
 
-func (s *Switch) attach(cfg PortConfig, io ports.Port) error {
+func (s *Switch) attach(cfg PortConfig, on *wire) error {
 	if s.closed {
 		return ErrClosed
 	}
@@ -260,35 +324,89 @@ func (s *Switch) attach(cfg PortConfig, io ports.Port) error {
 	if id >= maxPorts {
 		return ErrTooMany
 	}
-	if err := pin(net, fdb.PortID(id), cfg.Local); err != nil {
+	if err := pin(net, fdb.PortID(id), &cfg); err != nil {
 		return err
 	}
-	p := &port{io: io, pending: make([][]ports.Send, len(s.workers)), worker: s.leastLoaded()}
+	if on.worker == nil {
+		on.worker, on.id = s.leastLoaded(), s.freeWire()
+		s.wires = max(s.wires, int(on.id)+1)
+	}
+	on.members++
+	p := &port{wire: on, pending: make([][]ports.Send, len(s.workers))}
 	for i := range p.pending {
 		p.pending[i] = make([]ports.Send, 0, ports.BatchSize)
 	}
 	if id == len(s.attached) {
 		s.attached = append(s.attached, nil)
 	}
+	p.hold(fdb.PortID(id), PortConfig{}, cfg, s.nanos())
+	net.table.SetPortLimit(fdb.PortID(id), cfg.MACLimit)
 	s.attached[id] = &attachment{cfg: cfg, port: p}
 	s.byName[cfg.Name] = fdb.PortID(id)
-	s.view.Store(s.build())
-	p.worker.call(func() { p.worker.add(fdb.PortID(id), p) })
+	s.publish()
 	return nil
 }
 
+// hold makes what the port is held to follow its settings.
+func (p *port) hold(id fdb.PortID, old, cfg PortConfig, now int64) {
+	p.carries = cfg.vlans()
+	for _, r := range []struct {
+		pacer *(*pacer)
+		from  bool
+		limit shaping.Limit
+	}{{&p.from, true, cfg.RateFrom}, {&p.to, false, cfg.RateTo}} {
+		if *r.pacer != nil {
+			(*r.pacer).setLimit(r.limit, now)
+		} else if !r.limit.IsZero() {
+			*r.pacer = newPacer(id, p, r.from, r.limit, now)
+		}
+	}
+	switch {
+	case cfg.Policy.Equal(filter.Policy{MAC: cfg.Policy.MAC, IP: cfg.Policy.IP}):
+		p.guard = nil
+	case p.guard == nil:
+		p.guard = filter.NewGuard(cfg.Policy)
+	case !cfg.Policy.Equal(old.Policy):
+		p.guard = p.guard.With(cfg.Policy)
+	}
+	switch {
+	case cfg.Storm == 0:
+		p.storm = nil
+	case p.storm == nil || cfg.Storm != old.Storm:
+		p.storm = filter.NewStorm(cfg.Storm)
+	}
+}
+
+// release drops what a port holds that is gone.
+func (p *port) release(now int64) {
+	for _, pacer := range []*pacer{p.from, p.to} {
+		if pacer != nil {
+			pacer.flush(now)
+		}
+	}
+}
+
+// nanos is the time that pacers and storm control go by.
+func (s *Switch) nanos() int64 { return int64(time.Since(s.started)) }
+
 // pin enters the host's own address behind the port.
-func pin(net *network, id fdb.PortID, mac frame.MAC) error {
-	if mac.IsZero() {
+func pin(net *network, id fdb.PortID, cfg *PortConfig) error {
+	if cfg.Local.IsZero() {
 		return nil
 	}
-	if mac.IsMulticast() {
-		return fmt.Errorf("%s %w", mac, errNotUnicast)
+	if cfg.Local.IsMulticast() {
+		return fmt.Errorf("%s %w", cfg.Local, errNotUnicast)
 	}
-	if err := net.table.Add(fdb.MakeKey(defaultVID, mac), id, fdb.Local); err != nil {
-		return fmt.Errorf("host address %s: %w", mac, err)
+	if err := net.table.Add(cfg.localKey(), id, fdb.Local); err != nil {
+		return fmt.Errorf("host address %s: %w", cfg.Local, err)
 	}
 	return nil
+}
+
+// localKey is where the host's own address is in the FDB.
+func (c *PortConfig) localKey() fdb.Key {
+	set := c.vlans()
+	return fdb.MakeKey(set.PVID(), c.Local)
 }
 
 func (s *Switch) freeID() int {
@@ -300,13 +418,23 @@ func (s *Switch) freeID() int {
 	return len(s.attached)
 }
 
-// leastLoaded is the worker with the fewest ports.
+func (s *Switch) freeWire() int32 {
+	used := map[int32]bool{}
+	for on := range s.open() {
+		used[on.id] = true
+	}
+	id := int32(0)
+	for used[id] {
+		id++
+	}
+	return id
+}
+
+// leastLoaded is the worker with the fewest interfaces.
 func (s *Switch) leastLoaded() *worker {
 	count := make([]int, len(s.workers))
-	for _, a := range s.attached {
-		if a != nil {
-			count[a.port.worker.index]++
-		}
+	for on := range s.open() {
+		count[on.worker.index]++
 	}
 	best := 0
 	for i := range count {
@@ -317,8 +445,8 @@ func (s *Switch) leastLoaded() *worker {
 	return s.workers[best]
 }
 
-// Update changes a port's settings without detaching it. The name, the network
-// and the role stay as they are.
+// Update changes a port's settings without detaching it. The name, the network,
+// the role and the uplink's VLAN stay as they are.
 func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,20 +457,22 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	old := a.cfg
 	cfg := old
 	change(&cfg)
-	cfg.Name, cfg.Network, cfg.Role = old.Name, old.Network, old.Role
-	if cfg == old {
+	cfg.Name, cfg.Network, cfg.Role, cfg.UplinkVLAN = old.Name, old.Network, old.Role, old.UplinkVLAN
+	if reflect.DeepEqual(cfg, old) {
 		return nil
 	}
 	net := s.networks[cfg.Network]
-	if cfg.Local != old.Local {
-		if err := pin(net, id, cfg.Local); err != nil {
+	if cfg.Local != old.Local || cfg.localKey() != old.localKey() {
+		if err := pin(net, id, &cfg); err != nil {
 			return fmt.Errorf("port %s: %w", name, err)
 		}
-		net.table.Delete(fdb.MakeKey(defaultVID, old.Local))
+		net.table.Delete(old.localKey())
 	}
+	net.table.SetPortLimit(id, cfg.MACLimit)
+	a.port.hold(id, old, cfg, s.nanos())
 	a.cfg = cfg
 	s.publish()
-	if !cfg.Up && old.Up {
+	if !cfg.Up && old.Up || cfg.vlans() != old.vlans() {
 		net.table.FlushPort(id)
 	}
 	return nil
@@ -363,13 +493,20 @@ func (s *Switch) Detach(name string) error {
 	}
 	delete(s.byName, name)
 	s.attached[id] = nil
+	defer a.port.release(s.nanos())
+	on := a.port.wire
+	if on.members--; on.members > 0 {
+		s.publish()
+		s.networks[a.cfg.Network].table.RemovePort(id)
+		return nil
+	}
 	s.view.Store(s.build())
 	for _, w := range s.workers {
-		w.call(func() { w.remove(id) })
+		w.call(func() { w.remove(on) })
 	}
 	s.networks[a.cfg.Network].table.RemovePort(id)
 	s.closing.Go(func() {
-		if err := a.port.io.Close(); err != nil {
+		if err := on.io.Close(); err != nil {
 			s.log.Error("close", "port", name, "err", err)
 		}
 	})

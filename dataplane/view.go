@@ -6,7 +6,9 @@ import (
 	"sync/atomic"
 
 	"gxswitch/fdb"
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
 	"gxswitch/ports"
 )
 
@@ -25,19 +27,39 @@ func (r Role) String() string { return [...]string{"guest", "uplink", "host"}[r]
 // view is what the workers see of the configuration. It is never changed, only
 // replaced as a whole; members and their slices belong to it.
 type view struct {
-	ports []*member // by fdb.PortID, nil where there is none
-	hosts map[netip.Addr]struct{}
+	ports   []*member // by fdb.PortID, nil where there is none
+	entries []*entry  // by wire.id, nil where there is none
+	hosts   map[netip.Addr]struct{}
+}
+
+// entry is where the frames of an interface come in: its one member, or, on a
+// NIC that several networks share, the member by the frame's VLAN.
+type entry struct {
+	wire   *wire
+	one    *member
+	byVLAN *[4096]*member // where one is nil
+	rest   *member        // for what byVLAN does not have, untagged frames too; nil: refused
+	first  *member        // who counts what is refused
 }
 
 // member is a port as one view has it.
 type member struct {
-	id     fdb.PortID
-	cfg    PortConfig
-	maxLen int // longest frame the interface takes, without tag
-	net    *network
-	port   *port
-	up     []*member // the network's members that are up, to flood to: one slice for all of them
-	noWay  bool      // a host leg that only the host's own addresses may use
+	id      fdb.PortID
+	cfg     PortConfig
+	maxLen  int // longest frame the interface takes, without tag
+	net     *network
+	port    *port
+	vlans   vlan.Set
+	pvid    uint16
+	guard   *filter.Guard // nil: none
+	storm   *filter.Storm // nil: no limit
+	from    *pacer        // of frames from the port; nil: never had a limit
+	to      *pacer        // of frames to the port, likewise
+	trusted bool          // what it says of leases is believed
+	twin    *member       // the other interface of the same virtual NIC, nil without one
+	up      []*member     // the network's members that are up, to flood to: one slice for all of them
+	owners  map[frame.MAC]*member
+	noWay   bool // a host leg that only the host's own addresses may use
 }
 
 // network outlives views.
@@ -45,15 +67,45 @@ type network struct {
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table
 	flooded atomic.Uint64
+	vlans   [4096]atomic.Pointer[vlanCounters] // made at a VLAN's first frame
 }
 
-// port outlives views: the interface, its counters, and what each worker has
-// ready to send to it.
+// vlanCounters are what entered a network in one VLAN.
+type vlanCounters struct{ packets, bytes atomic.Uint64 }
+
+// countVLAN adds to a VLAN's counters.
+func (n *network) countVLAN(vid uint16, packets, bytes uint64) {
+	c := n.vlans[vid].Load()
+	if c == nil {
+		n.vlans[vid].CompareAndSwap(nil, &vlanCounters{})
+		c = n.vlans[vid].Load()
+	}
+	c.packets.Add(packets)
+	c.bytes.Add(bytes)
+}
+
+// wire is an interface that is open. It outlives views.
+type wire struct {
+	id      int32
+	io      ports.Port
+	worker  *worker // who reads it
+	members int     // ports that share it; guarded by Switch.mu, as ring is
+	ring    ringWatch
+}
+
+// port outlives views: an interface in one network, with its counters, and what
+// each worker has ready to send to it.
 type port struct {
-	io       ports.Port
+	*wire
 	counters counters
 	pending  [][]ports.Send // by worker, touched by that worker alone
-	worker   *worker        // who reads it
+
+	// Guarded by Switch.mu; members have their own:
+
+	carries  vlan.Set
+	guard    *filter.Guard
+	storm    *filter.Storm
+	from, to *pacer // kept when a limit is lifted: they may hold frames
 }
 
 // counters of one port. Workers add to them once a batch and port.
@@ -66,32 +118,112 @@ type counters struct {
 
 // build makes the view of the members given; s.mu is held.
 func (s *Switch) build() *view {
-	v := &view{hosts: s.hosts}
+	v := &view{hosts: s.hosts, ports: make([]*member, len(s.attached)), entries: make([]*entry, s.wires)}
 	byNet := map[*network][]*member{}
-	for id, p := range s.attached {
-		if p == nil {
-			v.ports = append(v.ports, nil)
+	byName := map[string]*member{}
+	for id, a := range s.attached {
+		if a == nil {
 			continue
 		}
-		net := s.networks[p.cfg.Network]
-		m := &member{
-			id:     fdb.PortID(id),
-			cfg:    p.cfg,
-			maxLen: p.cfg.MTU + frame.HeaderLen,
-			net:    net,
-			port:   p.port,
-			noWay:  p.cfg.Role == Host && net.cfg.HostOnly,
-		}
-		v.ports = append(v.ports, m)
-		byNet[net] = append(byNet[net], m)
+		m := s.member(fdb.PortID(id), a)
+		v.ports[id] = m
+		v.enter(m)
+		byNet[m.net] = append(byNet[m.net], m)
+		byName[m.cfg.Name] = m
 	}
 	for _, ms := range byNet {
 		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up })
+		owners := owners(ms)
 		for _, m := range ms {
-			m.up = up
+			m.up, m.owners = up, owners
+			if twin := byName[m.cfg.Twin]; twin != nil && twin.net == m.net {
+				m.twin = twin
+			}
 		}
 	}
 	return v
+}
+
+func (s *Switch) member(id fdb.PortID, a *attachment) *member {
+	net := s.networks[a.cfg.Network]
+	m := &member{
+		id:      id,
+		cfg:     a.cfg,
+		maxLen:  a.cfg.MTU + frame.HeaderLen,
+		net:     net,
+		port:    a.port,
+		vlans:   a.port.carries,
+		guard:   a.port.guard,
+		storm:   a.port.storm,
+		from:    a.port.from,
+		to:      a.port.to,
+		trusted: a.cfg.Role != Guest,
+		noWay:   a.cfg.Role == Host && net.cfg.HostOnly,
+	}
+	m.pvid = m.vlans.PVID()
+	return m
+}
+
+// enter notes that the member takes frames of its wire: all, those of one VLAN,
+// or what no other member takes.
+func (v *view) enter(m *member) {
+	e := v.entries[m.port.wire.id]
+	if e == nil {
+		e = &entry{wire: m.port.wire, first: m}
+		v.entries[m.port.wire.id] = e
+	}
+	if m.port.wire.members == 1 && m.cfg.UplinkVLAN == 0 {
+		e.one = m
+		return
+	}
+	if m.cfg.UplinkVLAN == 0 {
+		e.rest = m
+		return
+	}
+	if e.byVLAN == nil {
+		e.byVLAN = new([4096]*member)
+	}
+	e.byVLAN[m.cfg.UplinkVLAN] = m
+}
+
+// entry is where the wire's frames come in; nil if the view does not know it.
+func (v *view) entry(on *wire) *entry {
+	if int(on.id) < len(v.entries) {
+		if e := v.entries[on.id]; e != nil && e.wire == on {
+			return e
+		}
+	}
+	return nil
+}
+
+// take is who takes a frame that came in here; nil: nobody.
+func (e *entry) take(f *frame.Frame) *member {
+	if e.byVLAN != nil && f.Tagged {
+		if m := e.byVLAN[f.VID()]; m != nil {
+			return m
+		}
+	}
+	return e.rest
+}
+
+// owners are the guests whose MAC is known and held to: nobody else may use it.
+// Two that have the same (a migration within the host) hold neither.
+func owners(ms []*member) map[frame.MAC]*member {
+	var all map[frame.MAC]*member
+	for _, m := range ms {
+		if m.cfg.Policy.Antispoof == filter.Off || m.cfg.Policy.MAC.IsZero() {
+			continue
+		}
+		if all == nil {
+			all = map[frame.MAC]*member{}
+		}
+		if _, twice := all[m.cfg.Policy.MAC]; twice {
+			all[m.cfg.Policy.MAC] = nil
+			continue
+		}
+		all[m.cfg.Policy.MAC] = m
+	}
+	return all
 }
 
 // isHost reports whether the address is one of the host's own.

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gxswitch/fdb"
 	"gxswitch/internal/frame"
 	"gxswitch/ports"
 )
@@ -42,10 +41,11 @@ type worker struct {
 	sw    *Switch
 	index int
 	now   int64 // seconds of the switch's clock, as of this batch
+	nanos int64 // since Switch.started, as of the end of the last batch or sleep
 
 	epoll   int
-	wake    int // eventfd
-	readers map[fdb.PortID]*reader
+	wake    int               // eventfd
+	readers map[int32]*reader // by wire.id
 	hot     []*reader
 	next    int // of hot: whose turn it is
 
@@ -54,6 +54,10 @@ type worker struct {
 	scratch *ports.Scratch
 	runs    []run // whose frames are in batch
 	dirty   []*port
+
+	pacing   []*pacer // that it owns
+	released []*held  // by one pacer
+	segment  []byte   // scratch of pace; nil until a super-frame was cut
 
 	pollfds []unix.PollFd
 	events  [maxHot]unix.EpollEvent
@@ -66,18 +70,17 @@ type worker struct {
 	done     chan struct{}
 }
 
-// reader is a port as the worker that reads it sees it.
+// reader is an interface as the worker that reads it sees it.
 type reader struct {
-	id       fdb.PortID
-	port     *port
+	*wire
 	hot      bool
 	lastSeen time.Duration // when it last had frames, since worker.base
 }
 
-// run is a stretch of the batch that came from one port.
+// run is a stretch of the batch that came from one interface.
 type run struct {
 	from     *reader
-	in       *member
+	in       *entry
 	off, end int
 }
 
@@ -96,10 +99,10 @@ func newWorker(s *Switch, index int) (*worker, error) {
 		index:   index,
 		epoll:   epoll,
 		wake:    wake,
-		readers: map[fdb.PortID]*reader{},
+		readers: map[int32]*reader{},
 		buffers: ports.NewBuffers(longFrames),
 		scratch: ports.NewScratch(),
-		base:    time.Now(),
+		base:    s.started,
 		done:    make(chan struct{}),
 	}, nil
 }
@@ -115,8 +118,16 @@ func (w *worker) loop() {
 		if w.called.Load() && w.runCommands() {
 			return
 		}
-		if n := w.turn(); n > 0 {
-			now := time.Since(w.base)
+		n := w.turn()
+		var due time.Duration // 0: no frame waits
+		if len(w.pacing) > 0 {
+			var m int
+			w.tell()
+			m, due = w.drainPacers()
+			n += m
+		}
+		if n > 0 {
+			now := w.tell()
 			rest.took(n, now)
 			for _, r := range w.runs {
 				r.from.lastSeen = now
@@ -129,13 +140,22 @@ func (w *worker) loop() {
 		if turn%coldEvery == 0 && w.pollCold() {
 			continue
 		}
-		switch now := time.Since(w.base); rest.next(now) {
+		switch now := w.tell(); rest.next(now) {
 		case nap:
-			doze()
+			doze(napTime, now, due)
+			w.tell()
 		case sleep:
-			w.sleep(now)
+			w.sleep(now, due)
+			w.tell()
 		}
 	}
+}
+
+// tell reads the clock.
+func (w *worker) tell() time.Duration {
+	now := time.Since(w.base)
+	w.nanos = int64(now)
+	return now
 }
 
 // turn takes one batch through the switch and returns how many frames it had.
@@ -150,9 +170,9 @@ func (w *worker) turn() int {
 			w.next = 0
 		}
 		r := w.hot[w.next]
-		if int(r.id) < len(v.ports) && v.ports[r.id] != nil && v.ports[r.id].port == r.port {
-			if got := r.port.io.Read(w.batch[n:], w.buffers); got > 0 {
-				w.runs = append(w.runs, run{r, v.ports[r.id], n, n + got})
+		if e := v.entry(r.wire); e != nil {
+			if got := r.io.Read(w.batch[n:], w.buffers); got > 0 {
+				w.runs = append(w.runs, run{r, e, n, n + got})
 				n += got
 			}
 		}
@@ -174,27 +194,32 @@ func (w *worker) turn() int {
 // forward takes the batch's runs through the switch and gives them back.
 func (w *worker) forward(v *view) {
 	for _, r := range w.runs {
-		w.process(v, r.in, w.batch[r.off:r.end])
+		if one := r.in.one; one != nil {
+			w.process(v, one, w.batch[r.off:r.end])
+		} else {
+			w.sort(v, r.in, w.batch[r.off:r.end])
+		}
 	}
 	w.flush()
 	for _, r := range w.runs {
-		r.from.port.io.Release()
+		r.from.io.Release()
 	}
 }
 
-// drain forwards what one port has, to the last frame.
-func (w *worker) drain(id fdb.PortID) {
-	v, r := w.sw.view.Load(), w.readers[id]
-	if r == nil || v.ports[id] == nil {
+// drain forwards what one interface has, to the last frame.
+func (w *worker) drain(on *wire) {
+	v, r := w.sw.view.Load(), w.readers[on.id]
+	e := v.entry(on)
+	if r == nil || e == nil {
 		return
 	}
 	for {
 		w.buffers.Reset()
-		n := r.port.io.Read(w.batch[:], w.buffers)
+		n := on.io.Read(w.batch[:], w.buffers)
 		if n == 0 {
 			return
 		}
-		w.runs = append(w.runs[:0], run{r, v.ports[id], 0, n})
+		w.runs = append(w.runs[:0], run{r, e, 0, n})
 		w.forward(v)
 	}
 }
@@ -208,7 +233,7 @@ func (w *worker) pollCold() bool {
 	}
 	now := time.Since(w.base)
 	for _, e := range w.events[:n] {
-		if r := w.readers[fdb.PortID(e.Fd)]; r != nil && len(w.hot) < maxHot {
+		if r := w.readers[e.Fd]; r != nil && len(w.hot) < maxHot {
 			w.heat(r, now)
 		}
 	}
@@ -221,7 +246,7 @@ func (w *worker) pollCold() bool {
 func (w *worker) heat(r *reader, now time.Duration) {
 	r.hot, r.lastSeen = true, now
 	w.hot = append(w.hot, r)
-	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.port.io.FD(), nil)
+	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.io.FD(), nil)
 }
 
 // cool makes ports cold that have been silent for longer than age.
@@ -239,22 +264,26 @@ func (w *worker) cool(now, age time.Duration) {
 // watch puts a port into the set of cold ones. An error (a descriptor that is
 // being closed) leaves it out: its removal is on the way.
 func (w *worker) watch(r *reader) {
-	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, r.port.io.FD(),
-		&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(r.id)})
+	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, r.io.FD(),
+		&unix.EpollEvent{Events: unix.EPOLLIN, Fd: r.id})
 }
 
-// sleep waits for a frame or a command.
-func (w *worker) sleep(now time.Duration) {
+// sleep waits for a frame, a command, or until due, 0 for never.
+func (w *worker) sleep(now, due time.Duration) {
 	w.cool(now, coolTime)
 	w.pollfds = append(w.pollfds[:0],
 		unix.PollFd{Fd: int32(w.wake), Events: unix.POLLIN},
 		unix.PollFd{Fd: int32(w.epoll), Events: unix.POLLIN})
 	for _, r := range w.hot {
-		w.pollfds = append(w.pollfds, unix.PollFd{Fd: int32(r.port.io.FD()), Events: unix.POLLIN})
+		w.pollfds = append(w.pollfds, unix.PollFd{Fd: int32(r.io.FD()), Events: unix.POLLIN})
 	}
 	var timeout *unix.Timespec
-	if len(w.hot) > 0 {
-		ts := unix.NsecToTimespec(int64(coolTime))
+	if len(w.hot) > 0 || due > 0 {
+		wait := coolTime
+		if due > 0 {
+			wait = min(wait, max(due-now, 0))
+		}
+		ts := unix.NsecToTimespec(int64(wait))
 		timeout = &ts
 	}
 	n, err := unix.Ppoll(w.pollfds, timeout, nil)
@@ -305,22 +334,23 @@ func (w *worker) runCommands() (stop bool) {
 	return w.stopping
 }
 
-func (w *worker) add(id fdb.PortID, p *port) {
-	r := &reader{id: id, port: p}
-	w.readers[id] = r
+// add and remove say whether the worker reads an interface.
+func (w *worker) add(on *wire) {
+	r := &reader{wire: on}
+	w.readers[on.id] = r
 	w.watch(r)
 }
 
-func (w *worker) remove(id fdb.PortID) {
-	r := w.readers[id]
-	if r == nil {
+func (w *worker) remove(on *wire) {
+	r := w.readers[on.id]
+	if r == nil || r.wire != on {
 		return
 	}
-	delete(w.readers, id)
+	delete(w.readers, on.id)
 	if r.hot {
 		w.hot = slices.DeleteFunc(w.hot, func(h *reader) bool { return h == r })
 	} else {
-		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.port.io.FD(), nil)
+		_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, r.io.FD(), nil)
 	}
 }
 

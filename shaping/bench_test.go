@@ -28,16 +28,6 @@ func BenchmarkPass(b *testing.B) {
 			}
 		})
 	}
-	b.Run("grouped", func(b *testing.B) {
-		g, s, now := NewGroup[int](mustParse("100Gb/s"), 0), newTestShaper("100Gb/s"), int64(0)
-		g.Join(s)
-		for b.Loop() {
-			now += 1000
-			if !s.Pass(1514, now) {
-				b.Fatal("it does not pass")
-			}
-		}
-	})
 }
 
 // BenchmarkWait is a frame that has to wait: Enqueue, and its part of a Drain.

@@ -11,7 +11,6 @@
 //	Limit   a rate and an interval, in the words of xl's rate=
 //	Bucket  exact token bucket: may so many bytes pass now, and if not, when?
 //	Shaper  a port in one direction: a Bucket, and a queue for what must wait
-//	Group   several Shapers with one limit on their sum, served by turns
 //
 // # The way of a frame
 //
@@ -32,16 +31,15 @@
 // It holds 50 ms of the rate, at least 72 KiB (one GSO super-frame, cut) and at
 // most 8 MiB. A newcomer to a full queue takes the place of the oldest frame of
 // the flow that holds the most, so a flood pays for itself. Each Shaper has a
-// queue of its own, also in a Group: a port that is full costs no other port a
-// frame.
+// queue of its own: a port that is full costs no other port a frame.
 //
 // A super-frame of 64 KiB is 52 ms at 10 Mb/s, and while it passes nothing else
 // does. Cut says which are too long to go in one piece.
 //
 // # Threads
 //
-// Nothing here is safe for concurrent use: one lock, of the caller, for a Shaper
-// or for a Group with all of its members. A Limit is a value.
+// Nothing here is safe for concurrent use: one lock, of the caller, for a Shaper.
+// A Limit is a value.
 //
 // Pass costs about 10 ns and nothing allocates, but for a queue that grows to
 // its bound the first time it fills.

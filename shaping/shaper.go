@@ -12,9 +12,6 @@ type Shaper[T any] struct {
 	limit  Limit
 	queue  queue[T]
 
-	group   *Group[T] // nil if it is no member of one
-	deficit int       // bytes it may send before the next member's turn
-
 	cutAbove    int // bytes; see Cut
 	passed      uint64
 	passedBytes uint64
@@ -51,7 +48,7 @@ func (s *Shaper[T]) SetLimit(l Limit, now int64) {
 	s.fit()
 }
 
-// Limit is the limit in force, apart from the group's.
+// Limit is the limit in force.
 func (s *Shaper[T]) Limit() Limit { return s.limit }
 
 // Pass reports whether a frame passes at once, and charges it. If it does not,
@@ -60,12 +57,7 @@ func (s *Shaper[T]) Pass(bytes int, now int64) bool {
 	if s.queue.length > 0 {
 		return false
 	}
-	if g := s.group; g != nil {
-		if !g.passes(bytes, now) || !s.bucket.Take(bytes, now) {
-			return false
-		}
-		g.bucket.charge(bytes)
-	} else if !s.bucket.Take(bytes, now) {
+	if !s.bucket.Take(bytes, now) {
 		return false
 	}
 	s.passed++
@@ -79,11 +71,7 @@ func (s *Shaper[T]) Pass(bytes int, now int64) bool {
 // as long as it takes, and be dropped as one. CAKE does the same below 1 Gb/s
 // (net/sched/sch_cake.c, split_gso).
 func (s *Shaper[T]) Cut(bytes int, now int64) bool {
-	if bytes <= s.cutAbove {
-		return false
-	}
-	return s.queue.length > 0 || !s.bucket.covers(bytes, now) ||
-		s.group != nil && !s.group.bucket.covers(bytes, now)
+	return bytes > s.cutAbove && (s.queue.length > 0 || !s.bucket.covers(bytes, now))
 }
 
 // Enqueue lets a frame wait. hash tells its flow from others: any 32 bits that
@@ -92,9 +80,6 @@ func (s *Shaper[T]) Cut(bytes int, now int64) bool {
 func (s *Shaper[T]) Enqueue(item T, hash uint32, bytes int, now int64) {
 	if s.queue.length == 0 {
 		s.since = now
-		if s.group != nil {
-			s.group.waiting = append(s.group.waiting, s)
-		}
 	}
 	s.queue.push(item, hash, bytes, now)
 }
@@ -106,20 +91,12 @@ func (s *Shaper[T]) Due(now int64) int64 {
 	if !ok {
 		return Never
 	}
-	due := s.bucket.When(bytes, now)
-	if s.group != nil {
-		due = max(due, s.group.bucket.When(bytes, now))
-	}
-	return due
+	return s.bucket.When(bytes, now)
 }
 
 // Drain calls emit for what may pass now, at most most frames of it, and returns
-// how many they were. emit must not call the Shaper. A member of a group is
-// drained by Group.Drain.
+// how many they were. emit must not call the Shaper.
 func (s *Shaper[T]) Drain(now int64, most int, emit func(T)) int {
-	if s.group != nil {
-		panic("shaping: a member of a group is drained by the group")
-	}
 	sent := 0
 	for sent < most {
 		i, bytes, ok := s.queue.head()
@@ -141,9 +118,6 @@ func (s *Shaper[T]) Flush(now int64) {
 	}
 	s.queue.flush()
 	s.rest(now)
-	if s.group != nil {
-		s.group.forget(s)
-	}
 }
 
 // Counters returns the counters.
@@ -176,14 +150,9 @@ func (s *Shaper[T]) pop(i int32, bytes int, now int64) (item T, ok bool) {
 // rest ends a time in which something waited.
 func (s *Shaper[T]) rest(now int64) { s.throttled += max(0, now-s.since) }
 
-// fit adapts the queue to the slower of both limits.
+// fit adapts the queue to the limit.
 func (s *Shaper[T]) fit() {
 	rate := s.limit.BytesPerSecond()
-	if s.group != nil && !s.group.limit.IsZero() {
-		if g := s.group.limit.BytesPerSecond(); rate == 0 || g < rate {
-			rate = g
-		}
-	}
 	const longest = int64(time.Millisecond)
 	s.cutAbove = int(max(mtu, min(bytesIn(longest, rate), 1<<30)))
 	if rate == 0 {

@@ -101,9 +101,6 @@ func TestSuperFrameIsCutWhereItWouldHoldOthersUp(t *testing.T) {
 
 func TestNothingAllocates(t *testing.T) {
 	s := newTestShaper("100Mb/s")
-	g := NewGroup[int](mustParse("50Mb/s"), 0)
-	m := newTestShaper("100Mb/s")
-	g.Join(m)
 	now, sent := int64(0), 0
 	emit := func(int) { sent++ }
 	step := func() {
@@ -111,16 +108,10 @@ func TestNothingAllocates(t *testing.T) {
 			if !s.Pass(1514, now) {
 				s.Enqueue(n, uint32(n%5), 1514, now)
 			}
-			if !m.Pass(1514, now) {
-				m.Enqueue(n, uint32(n%5), 1514, now)
-			}
 		}
 		now += ms
 		if s.Due(now) <= now {
 			s.Drain(now, 64, emit)
-		}
-		if g.Due(now) <= now {
-			g.Drain(now, 64, emit)
 		}
 	}
 	for range 1000 { // the queues grow to their bounds

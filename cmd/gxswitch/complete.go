@@ -42,7 +42,9 @@ func (a *app) portNames() completer {
 		ports, _ := c.Ports(ctx)
 		var all []string
 		for _, p := range ports {
-			all = append(all, printable(p.Name))
+			if name := printable(p.Name); !slices.Contains(all, name) {
+				all = append(all, name)
+			}
 		}
 		return all
 	})

@@ -9,6 +9,8 @@ import (
 
 	"gxswitch/internal/config"
 	"gxswitch/internal/control"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 func newNetworkCommand(a *app) *cobra.Command {
@@ -60,15 +62,14 @@ func newNetworkShow(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(n, func(b *strings.Builder) {
-				uplinkVLAN := ""
-				if n.UplinkVLAN != 0 {
-					uplinkVLAN = strconv.Itoa(n.UplinkVLAN)
-				}
 				fields(b, []field{
 					{"network", n.Name},
 					{"mode", n.Mode},
 					{"uplink", n.Uplink},
-					{"uplink_vlan", uplinkVLAN},
+					{"uplink_vlan", numberOrNone(n.UplinkVLAN)},
+					{"vlan", n.VLAN},
+					{"rate_up", rateText(n.RateUp, nil)},
+					{"rate_down", rateText(n.RateDown, nil)},
 					{"address", n.Address},
 					{"mtu", n.MTU},
 					{"takeover", n.Takeover},
@@ -85,33 +86,43 @@ func newNetworkShow(a *app) *cobra.Command {
 
 // networkFlags are the flags that add and set share.
 type networkFlags struct {
-	mode     *value[string]
-	uplink   string
-	address  *value[string]
-	mtu      *value[int]
-	ageing   *value[control.Duration]
-	fdbLimit *value[int]
+	mode       *value[string]
+	uplink     string
+	uplinkVLAN *value[int]
+	vlan       *value[vlan.Set]
+	address    *value[string]
+	mtu        *value[int]
+	ageing     *value[control.Duration]
+	fdbLimit   *value[int]
+	rateUp     *value[shaping.Limit]
+	rateDown   *value[shaping.Limit]
 }
 
 func addNetworkFlags(cmd *cobra.Command) *networkFlags {
-	f := &networkFlags{mode: newMode(), address: newAddress(), mtu: newMTU(), ageing: newAgeing(), fdbLimit: newFDBLimit()}
+	f := &networkFlags{mode: newMode(), uplinkVLAN: newUplinkVLAN(), vlan: newVLANs(), address: newAddress(), mtu: newMTU(),
+		ageing: newAgeing(), fdbLimit: newFDBLimit(), rateUp: newRate(), rateDown: newRate()}
 	flags := cmd.Flags()
 	flags.Var(f.mode, "mode", "bridged, host-only or isolated")
 	flags.StringVar(&f.uplink, "uplink", "", "the NIC (`IF`) of a bridged network")
+	flags.Var(f.uplinkVLAN, "uplink-vlan", "the one VLAN of the NIC that the network is, without its tag; 0 for none")
+	flags.Var(f.vlan, "vlan", "the VLANs the uplink carries, as in 10p/20-29 (default 1p/2-4094)")
 	flags.Var(f.address, "address", "the host's own address in a host-only network, as in 192.168.60.1/24")
 	flags.Var(f.mtu, "mtu", "largest packet (default: the uplink's, else 1500)")
 	flags.Var(f.ageing, "ageing", "how long an address is remembered (default 300s)")
 	flags.Var(f.fdbLimit, "fdb-limit", "how many addresses are remembered (default 8192)")
+	flags.Var(f.rateUp, "rate-up", "limit of all guests together, out of the network, as in 1Gb/s, or none")
+	flags.Var(f.rateDown, "rate-down", "limit of all guests together, into the network, or none")
 	complete(cmd, "mode", "bridged", "host-only", "isolated")
-	for _, free := range []string{"address", "mtu", "ageing", "fdb-limit"} {
+	for _, free := range []string{"uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
 		complete(cmd, free)
 	}
 	return f
 }
 
 func (f *networkFlags) spec(name string) control.NetworkSpec {
-	return control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, Address: f.address.given,
-		MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given}
+	return control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
+		VLAN: f.vlan.given, Address: f.address.given, MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given,
+		RateUp: f.rateUp.given, RateDown: f.rateDown.given}
 }
 
 // check holds a whole new network to the configuration's rules.
@@ -120,6 +131,8 @@ func (f *networkFlags) check(name string) error {
 	n.Uplink, n.MTU = f.uplink, f.mtu.or(0)
 	n.Ageing = time.Duration(f.ageing.or(control.Duration(n.Ageing)))
 	n.FDBLimit = f.fdbLimit.or(n.FDBLimit)
+	n.UplinkVLAN, n.VLAN = uint16(f.uplinkVLAN.or(0)), f.vlan.or(vlan.Set{})
+	n.RateUp, n.RateDown = f.rateUp.or(shaping.Limit{}), f.rateDown.or(shaping.Limit{})
 	if s := f.address.or(""); s != "" {
 		p, err := config.ParseAddress(s)
 		if err != nil {
@@ -139,7 +152,9 @@ with other settings is an error. A [network.NAME] table in the configuration
 makes one wherever that configuration is used.`,
 		Example: `  gxswitch network add xenbr0 --mode bridged --uplink eth0
   gxswitch network add lab --mode host-only --address 192.168.60.1/24
-  gxswitch network add vault --mode isolated`,
+  gxswitch network add vault --mode isolated
+  gxswitch network add br0 --mode bridged --uplink eth1 --uplink-vlan 4094
+  gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -169,19 +184,26 @@ func newNetworkSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
-		Long:  `Changes what the flags say and nothing else; no port is detached.`,
+		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
+limit, and --uplink-vlan 0 takes the VLAN back.`,
 		Example: `  gxswitch network set lab --ageing 60s
+  gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
+  gxswitch network set br0 --uplink-vlan 4093
   gxswitch network set lab --address 192.168.61.1/24 --mtu 9000`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: once(a.networkNames()),
 	}
 	f := addNetworkFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "mode", "uplink", "address", "mtu", "ageing", "fdb-limit"); err != nil {
+		if err := anyOf(cmd, "mode", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
+			"rate-up", "rate-down"); err != nil {
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {
 			return err
+		}
+		if f.uplinkVLAN.or(0) != 0 && f.vlan.given != nil {
+			return usagef(cmd, "--uplink-vlan and --vlan: one of them alone can hold")
 		}
 		client := a.client()
 		defer client.Close()

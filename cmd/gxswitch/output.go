@@ -68,6 +68,14 @@ func fields(b *strings.Builder, all []field) {
 	}
 }
 
+// numberOrNone is n, "" for 0.
+func numberOrNone(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
 func orDash(s string) string {
 	if s == "" {
 		return "-"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +14,7 @@ func newPortCommand(a *app) *cobra.Command {
 		`A port is an interface that is a member of a network: a guest's (vif, tap,
 veth), an uplink (a NIC) or the host's own.`,
 		`  gxswitch port list --network xenbr0
-  gxswitch port add vif1.0 --network xenbr0 --label web1`,
+  gxswitch port add vif1.0 --network xenbr0 --vlan 10 --rate-from 100Mb/s`,
 		newPortList(a), newPortShow(a), newPortAdd(a), newPortSet(a), newPortDel(a))
 }
 
@@ -47,10 +46,10 @@ func newPortList(a *app) *cobra.Command {
 			for _, p := range all {
 				if network == "" || p.Network == network {
 					ports = append(ports, p)
-					rows = append(rows, []string{p.Name, p.Network, p.Role, p.State, macText(p.MAC), strconv.Itoa(p.MTU), p.Label})
+					rows = append(rows, []string{p.Name, p.Network, p.Role, p.State, macText(p.MAC), strconv.Itoa(p.MTU), p.VLAN, p.Label})
 				}
 			}
-			return a.printTable(ports, []string{"PORT", "NETWORK", "ROLE", "STATE", "MAC", "MTU", "LABEL"}, rows)
+			return a.printTable(ports, []string{"PORT", "NETWORK", "ROLE", "STATE", "MAC", "MTU", "VLAN", "LABEL"}, rows)
 		},
 	})
 	cmd.Flags().StringVar(&network, "network", "", "only those of `NETWORK`")
@@ -66,85 +65,18 @@ func macText(m frame.MAC) string {
 	return m.String()
 }
 
-func newPortShow(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show PORT",
-		Short: "Show everything about one port",
-		Example: `  gxswitch port show vif1.0
-  gxswitch port show vif1.0 -j | jq -r .state`,
-		Args:              exactly("PORT"),
-		ValidArgsFunction: once(a.portNames()),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			defer client.Close()
-			p, err := client.Port(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(p, func(b *strings.Builder) {
-				all := []field{
-					{"port", p.Name},
-					{"network", p.Network},
-					{"role", p.Role},
-					{"state", p.State},
-					{"ifindex", p.IfIndex},
-					{"mac", macText(p.MAC)},
-					{"mtu", p.MTU},
-					{"vlan", p.VLAN},
-					{"rate_from", p.RateFrom},
-					{"rate_from_by", p.RateFromBy},
-					{"rate_to", p.RateTo},
-					{"ip", strings.Join(p.IP, ",")},
-					{"antispoof", p.AntiSpoof},
-					{"isolated", p.Isolated},
-					{"label", p.Label},
-					{"engine", p.Engine},
-					{"source", p.Source},
-				}
-				if p.Problem != "" {
-					all = append(all, field{"problem", p.Problem})
-				}
-				fields(b, all)
-			})
-		},
-	}
-}
-
-// portFlags are the flags that add and set share.
-type portFlags struct {
-	network string
-	mac     *value[frame.MAC]
-	mtu     *value[int]
-	label   *value[string]
-}
-
-func (a *app) addPortFlags(cmd *cobra.Command) *portFlags {
-	f := &portFlags{mac: newGuestMAC(), mtu: newMTU(), label: newLabel()}
-	flags := cmd.Flags()
-	flags.StringVar(&f.network, "network", "", "the `NETWORK` it is a member of")
-	flags.Var(f.mac, "mac", "the guest's address")
-	flags.Var(f.mtu, "mtu", "largest packet (default: left as it is)")
-	flags.Var(f.label, "label", "what people call it")
-	completeBy(cmd, "network", a.networkNames())
-	for _, free := range []string{"mac", "mtu", "label"} {
-		complete(cmd, free)
-	}
-	return f
-}
-
-func (f *portFlags) spec(name string) control.PortSpec {
-	return control.PortSpec{Name: name, Network: f.network, MAC: f.mac.given, MTU: f.mtu.given, Label: f.label.given}
-}
-
 func newPortAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add IF --network NETWORK",
 		Short: "Make an interface a port",
 		Long: `Attaches an interface that exists to a network. It stays attached, over restarts
 of the daemon too, until it is deleted or the interface goes. A port that is
-there with the same settings is left as it is; with others it is an error.`,
+there with the same settings is left as it is; with others it is an error.
+` + portGrammar,
 		Example: `  gxswitch port add vif1.0 --network xenbr0
-  gxswitch port add vif1.0 --network xenbr0 --mac 00:16:3e:00:00:05 --label web1`,
+  gxswitch port add vif1.0 --network xenbr0 --mac 00:16:3e:00:00:05 --label web1
+  gxswitch port add vif1.0 --network xenbr0 --vlan 10p/20-29 --rate-from 100Mb/s
+  gxswitch port add vif1.0 --network xenbr0 --antispoof mac+ip --ip 10.0.0.5`,
 		Args: exactly("IF"),
 	}
 	f := a.addPortFlags(cmd)
@@ -152,7 +84,7 @@ there with the same settings is left as it is; with others it is an error.`,
 		if err := require(cmd, "network"); err != nil {
 			return err
 		}
-		if err := notEmpty(cmd, "mac"); err != nil {
+		if err := notEmpty(cmd, "mac", "ip"); err != nil {
 			return err
 		}
 		client := a.client()
@@ -168,15 +100,21 @@ func newPortSet(a *app) *cobra.Command {
 		Use:   "set PORT",
 		Short: "Change a port while it works",
 		Long: `Changes what the flags say and nothing else, without detaching the port. An
-empty --mac or --label takes the old one back.`,
+empty --mac, --ip or --label takes the old one back, "none" lifts a limit.
+` + portGrammar,
 		Example: `  gxswitch port set vif1.0 --label web1
-  gxswitch port set vif1.0 --mac 00:16:3e:00:00:05 --mtu 9000`,
+  gxswitch port set vif1.0 --mac 00:16:3e:00:00:05 --mtu 9000
+  gxswitch port set vif1.0 --vlan 10p/20/100+10x4
+  gxswitch port set vif1.0 --rate-from 100Mb/s@20ms --rate-to none
+  gxswitch port set vif1.0 --antispoof mac+ip --ip 10.0.0.5,fd00::5
+  gxswitch port set vif1.0 --isolated=false --storm 2000pps --mac-limit 16
+  gxswitch port set vif1.0 --ra-guard on --dhcp-guard off --bpdu-guard auto`,
 		Args:              exactly("PORT"),
 		ValidArgsFunction: once(a.portNames()),
 	}
 	f := a.addPortFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "network", "mac", "mtu", "label"); err != nil {
+		if err := anyOf(cmd, append([]string{"network"}, f.names()...)...); err != nil {
 			return err
 		}
 		if err := notEmpty(cmd, "network"); err != nil {

@@ -88,3 +88,14 @@ func TestRatesAsJSONAreOneValueALine(t *testing.T) {
 		}
 	}
 }
+
+func TestRatesOfASharedUplinkAreOneForEachNetwork(t *testing.T) {
+	reading := func(lab, lan uint64) control.Stats {
+		return control.Stats{Ports: []control.PortStats{
+			{Port: "eth1", Network: "lab", RxPackets: lab}, {Port: "eth1", Network: "lan", RxPackets: lan}}}
+	}
+	got := difference(reading(100, 5000), reading(300, 5004), 2)
+	if len(got) != 2 || got[0].Network != "lab" || got[0].RxPPS != 100 || got[1].Network != "lan" || got[1].RxPPS != 2 {
+		t.Errorf("got %+v", got)
+	}
+}

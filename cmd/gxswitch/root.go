@@ -60,6 +60,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newPortCommand(a),
 		newFDBCommand(a),
 		newStatsCommand(a),
+		newVLANCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,16 +50,18 @@ func TestScripts(t *testing.T) {
 }
 
 // fakeDaemon starts a daemon on the script's socket, in this process, so that
-// it answers when the command is done: fake-daemon [empty|odd].
+// it answers when the command is done: fake-daemon [empty|odd|shared].
 func fakeDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	var sw control.Switch = controltest.New()
 	switch {
 	case neg || len(args) > 1:
-		ts.Fatalf("usage: fake-daemon [empty|odd]")
+		ts.Fatalf("usage: fake-daemon [empty|odd|shared]")
 	case len(args) == 1 && args[0] == "empty":
 		sw = &controltest.Switch{}
 	case len(args) == 1 && args[0] == "odd":
 		sw = odd{controltest.New()}
+	case len(args) == 1 && args[0] == "shared":
+		sw = shared{controltest.New()}
 	}
 	server, err := control.Listen(control.ServerOptions{Socket: ts.Getenv("GXSWITCH_SOCKET")})
 	ts.Check(err)
@@ -91,6 +94,34 @@ func (odd) DelPort(name string) error {
 }
 
 func (odd) Reload() (control.Reloaded, error) { return control.Reloaded{}, errors.New("disk full") }
+
+// shared is a switch with two networks of a trunk, besides the others.
+type shared struct{ *controltest.Switch }
+
+func (s shared) Networks() []control.Network {
+	all := s.Switch.Networks()
+	for _, vid := range []int{10, 20} {
+		all = append(all, control.Network{Name: fmt.Sprint("br", vid), Mode: "bridged", Uplink: "eth1", UplinkVLAN: vid,
+			RateUp: "1Gb/s", MTU: 1500, Ports: 1, FDBLimit: 8192, AgeingS: 300, Source: "config"})
+	}
+	return all
+}
+
+func (s shared) Ports() []control.Port {
+	all := s.Switch.Ports()
+	for _, vid := range []int{10, 20} {
+		all = append(all, control.Port{Name: "eth1", Network: fmt.Sprint("br", vid), Role: "uplink", State: "up", IfIndex: 3, MTU: 1500,
+			VLAN: "1p/2-4094", RateFrom: "80Mb/s", RateFromBy: "netback", AntiSpoof: "off", Engine: "afpacket", Source: "config"})
+	}
+	return all
+}
+
+func (s shared) Stats(ports []string) (control.Stats, error) {
+	if len(ports) != 1 || ports[0] != "eth1" {
+		return s.Switch.Stats(ports)
+	}
+	return control.Stats{Ports: []control.PortStats{{Port: "eth1", Network: "br10", RxPackets: 1}, {Port: "eth1", Network: "br20", RxPackets: 2}}}, nil
+}
 
 // exits runs a command that must end with a status: exits 2 gxswitch ….
 // Its output is for stdout and stderr to check.

@@ -115,13 +115,14 @@ func (a *app) rates(ctx context.Context, client *control.Client, ports []string,
 // difference is what happened between two readings. A port that is new, or
 // whose counters began anew because it was attached again, has no rate yet.
 func difference(before, now control.Stats, elapsed float64) []rate {
-	old := make(map[string]control.PortStats)
+	type port struct{ name, network string } // an uplink may be in several networks
+	old := make(map[port]control.PortStats)
 	for _, p := range before.Ports {
-		old[p.Port] = p
+		old[port{p.Port, p.Network}] = p
 	}
 	all := []rate{}
 	for _, p := range now.Ports {
-		o, ok := old[p.Port]
+		o, ok := old[port{p.Port, p.Network}]
 		if !ok || p.RxPackets < o.RxPackets || p.TxPackets < o.TxPackets ||
 			p.RxBytes < o.RxBytes || p.TxBytes < o.TxBytes || p.RxDropped < o.RxDropped || p.TxDropped < o.TxDropped {
 			continue

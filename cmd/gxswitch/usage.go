@@ -9,6 +9,9 @@ import (
 
 	"gxswitch/internal/config"
 	"gxswitch/internal/control"
+	"gxswitch/internal/filter"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // usagef says that cmd was used wrongly.
@@ -33,11 +36,21 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &invalid) {
 		return usagef(cmd, "%v", err)
 	}
-	cause := invalid.Unwrap()
+	flag, cause := invalid.GetFlag().Name, invalid.Unwrap()
 	if e, ok := errors.AsType[*config.Error](cause); ok {
-		return first(e.Hint, usagef(cmd, "--%s: %s", invalid.GetFlag().Name, e.Msg))
+		return first(e.Hint, usagef(cmd, "--%s: %s", flag, e.Msg))
 	}
-	return usagef(cmd, "--%s: %v", invalid.GetFlag().Name, cause)
+	// These two begin with the flag's word themselves.
+	if e, ok := errors.AsType[*vlan.Error](cause); ok {
+		return first(e.Hint, usagef(cmd, "%v", e))
+	}
+	if e, ok := errors.AsType[*filter.Error](cause); ok {
+		return first(e.Hint, usagef(cmd, "%v", e))
+	}
+	if e, ok := errors.AsType[*shaping.Error](cause); ok {
+		return first(e.Hint, usagef(cmd, "--%s: %v", flag, e))
+	}
+	return usagef(cmd, "--%s: %v", flag, cause)
 }
 
 // noSuchCommand is the Args of a command that takes subcommands only.

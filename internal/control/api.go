@@ -2,10 +2,11 @@ package control
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // The shapes below are what the API and `-o json` show: one JSON value, stable
@@ -29,6 +30,9 @@ type Network struct {
 	Mode       string   `json:"mode"`
 	Uplink     string   `json:"uplink"`
 	UplinkVLAN int      `json:"uplink_vlan"` // 0: none
+	VLAN       string   `json:"vlan"`        // the uplink's, "" without an uplink or with uplink_vlan
+	RateUp     string   `json:"rate_up"`     // of all guests together, outwards; "" without a limit
+	RateDown   string   `json:"rate_down"`   // likewise, inwards
 	Address    string   `json:"address"`     // CIDR, "" without one
 	MTU        int      `json:"mtu"`
 	Takeover   bool     `json:"takeover"`
@@ -44,45 +48,17 @@ type Network struct {
 // NetworkSpec is the body of POST /v1/networks; with PATCH, only the fields
 // that are present change.
 type NetworkSpec struct {
-	Name     string    `json:"network"`
-	Mode     string    `json:"mode,omitempty"`
-	Uplink   string    `json:"uplink,omitempty"`
-	Address  *string   `json:"address,omitempty"` // CIDR
-	MTU      *int      `json:"mtu,omitempty"`
-	Ageing   *Duration `json:"ageing,omitempty"`
-	FDBLimit *int      `json:"fdb_limit,omitempty"`
-}
-
-// Port is one row of GET /v1/ports.
-type Port struct {
-	Name       string    `json:"port"`
-	Network    string    `json:"network"`
-	Role       string    `json:"role"`    // guest, uplink or host
-	State      string    `json:"state"`   // up, down or absent
-	IfIndex    int       `json:"ifindex"` // 0: absent
-	MAC        frame.MAC `json:"mac"`     // the guest's, "" if not told
-	MTU        int       `json:"mtu"`
-	VLAN       string    `json:"vlan"`
-	RateFrom   string    `json:"rate_from"`
-	RateFromBy string    `json:"rate_from_by"` // gxswitch or netback
-	RateTo     string    `json:"rate_to"`
-	IP         []string  `json:"ip"`
-	AntiSpoof  string    `json:"antispoof"`
-	Isolated   bool      `json:"isolated"`
-	Label      string    `json:"label"`
-	Engine     string    `json:"engine"`
-	Source     string    `json:"source"`            // "config" or "runtime"
-	Problem    string    `json:"problem,omitempty"` // why a present interface is not attached
-}
-
-// PortSpec is the body of POST /v1/ports; with PATCH /v1/ports/P, only the
-// fields that are present change.
-type PortSpec struct {
-	Name    string     `json:"port"`
-	Network string     `json:"network,omitempty"`
-	MAC     *frame.MAC `json:"mac,omitempty"`
-	MTU     *int       `json:"mtu,omitempty"`
-	Label   *string    `json:"label,omitempty"`
+	Name       string         `json:"network"`
+	Mode       string         `json:"mode,omitempty"`
+	Uplink     string         `json:"uplink,omitempty"`
+	UplinkVLAN *int           `json:"uplink_vlan,omitempty"` // 0: none
+	VLAN       *vlan.Set      `json:"vlan,omitempty"`        // the uplink's; "": the default
+	Address    *string        `json:"address,omitempty"`     // CIDR
+	MTU        *int           `json:"mtu,omitempty"`
+	Ageing     *Duration      `json:"ageing,omitempty"`
+	FDBLimit   *int           `json:"fdb_limit,omitempty"`
+	RateUp     *shaping.Limit `json:"rate_up,omitempty"`   // "" or "none": no limit
+	RateDown   *shaping.Limit `json:"rate_down,omitempty"` // likewise
 }
 
 // FDBEntry is one row of GET /v1/fdb?network=N&port=P.
@@ -115,8 +91,9 @@ type Stats struct {
 	Networks []NetworkStats `json:"networks"`
 }
 
-// PortStats are one port's counters since it was attached. A GSO super-frame
-// counts as the frames the wire would carry; bytes are wire bytes without FCS.
+// PortStats are one port's counters since it was attached; port and network
+// together say which one's, as in Port. A GSO super-frame counts as the frames
+// the wire would carry; bytes are wire bytes without FCS.
 // RxPackets = Forwarded + Flooded + Consumed + RxDropped.
 type PortStats struct {
 	Port      string            `json:"port"`
@@ -151,71 +128,6 @@ type Reloaded struct {
 type ConfigText struct {
 	File string `json:"file"`
 	TOML string `json:"toml"`
-}
-
-// Code says what kind of failure an Error is. It decides the HTTP status and
-// the exit status of the command line.
-type Code string
-
-// The codes, with their HTTP and exit statuses. A path that the API does not
-// have is also CodeNotFound; a wrong method (405) and a body that is too long
-// (413) are CodeUsage.
-const (
-	CodeUsage    Code = "usage"     // 400, exit 2: wrong wherever it is sent
-	CodeDenied   Code = "denied"    // 403, exit 1: the peer may not
-	CodeNotFound Code = "not_found" // 404, exit 4: no such network, port, entry
-	CodeConflict Code = "conflict"  // 409, exit 1: exists with other settings
-	CodeRefused  Code = "refused"   // 422, exit 1: can't be done as things are
-	CodeInternal Code = "internal"  // 500, exit 1
-	CodeNoDaemon Code = "no_daemon" // exit 3: nobody answers; only a Client says so
-)
-
-// ErrNoDaemon matches, with errors.Is, every Error that says that no daemon
-// answers.
-var ErrNoDaemon = &Error{Code: CodeNoDaemon}
-
-// HTTPStatus is the code's status on the wire.
-func (c Code) HTTPStatus() int {
-	switch c {
-	case CodeUsage:
-		return http.StatusBadRequest
-	case CodeDenied:
-		return http.StatusForbidden
-	case CodeNotFound:
-		return http.StatusNotFound
-	case CodeConflict:
-		return http.StatusConflict
-	case CodeRefused:
-		return http.StatusUnprocessableEntity
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
-// Error is a failure with a mend. It travels as {"error":{code,message,hint}}.
-type Error struct {
-	Code    Code   `json:"code"`
-	Message string `json:"message"`        // what, with the name of the object
-	Hint    string `json:"hint,omitempty"` // what to do
-}
-
-func (e *Error) Error() string { return e.Message }
-
-// Is implements errors.Is for an Error that is a code alone, like ErrNoDaemon.
-func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && *t == Error{Code: e.Code}
-}
-
-// Errorf makes an Error without a hint.
-func Errorf(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
-}
-
-// WithHint returns e with what to do about it.
-func (e *Error) WithHint(format string, args ...any) *Error {
-	e.Hint = fmt.Sprintf(format, args...)
-	return e
 }
 
 // Duration is a time.Duration that travels as a Go duration string ("300s").
@@ -253,7 +165,8 @@ type Switch interface {
 	AddFDB(FDBSpec) error
 	DelFDB(FDBSpec) error
 	FlushFDB(network, port string) (Flushed, error)
-	Stats(ports []string) (Stats, error) // none means every
+	Stats(ports []string) (Stats, error)  // none means every
+	VLANs(network string) ([]VLAN, error) // "" means every
 	Config() ConfigText
 	Reload() (Reloaded, error)
 }

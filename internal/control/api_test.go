@@ -38,7 +38,7 @@ func TestAnswersAreWhatTheSwitchSaid(t *testing.T) {
 
 	want := sw.Ports()
 	for i := range want {
-		want[i].IP = []string{} // never null
+		want[i].IP, want[i].LearnedIP = []string{}, []string{} // never null
 	}
 	ports, err := d.client.Ports(ctx)
 	check("ports", ports, err, want)
@@ -52,6 +52,10 @@ func TestAnswersAreWhatTheSwitchSaid(t *testing.T) {
 	wantStats.Ports[0].Drops = map[string]uint64{}
 	stats, err := d.client.Stats(ctx, []string{"vif1.0", "lab"})
 	check("stats", stats, err, wantStats)
+	wantVLANs, _ := sw.VLANs("xenbr0")
+	wantVLANs[0].Tagged, wantVLANs[1].Untagged = []string{}, []string{}
+	vlans, err := d.client.VLANs(ctx, "xenbr0")
+	check("vlans", vlans, err, wantVLANs)
 	text, err := d.client.Config(ctx)
 	check("config", text, err, sw.Config())
 	wantReloaded, _ := sw.Reload()
@@ -155,7 +159,26 @@ func TestAnswersToWrongRequests(t *testing.T) {
 		{"POST", "/v1/ports", `{}`, 400, "port: missing"},
 		{"POST", "/v1/ports", `{"port":"a"} {}`, 400, "nothing after it"},
 		{"POST", "/v1/ports", `{"port":"a"}x`, 400, "nothing after it"},
-		{"POST", "/v1/ports", `{"port":"a","vlan":"5"}`, 400, `unknown key "vlan"`},
+		{"POST", "/v1/ports", `{"port":"a","vlans":"5"}`, 400, `unknown key "vlans"`},
+		{"POST", "/v1/ports", `{"port":"a","vlan":5}`, 400, "vlan: want a string, got number"},
+		{"POST", "/v1/ports", `{"port":"a","vlan":"10p/20p"}`, 400, `vlan "10p/20p": character 7: `},
+		{"POST", "/v1/ports", `{"port":"a","vlan":"5000"}`, 400, `"hint":"`},
+		{"POST", "/v1/ports", `{"port":"a","rate_from":"100mb/s"}`, 400, `"hint":"write 100Mb/s"`},
+		{"POST", "/v1/ports", `{"port":"a","rate_to":100}`, 400, "rate_to: want a string, got number"},
+		{"POST", "/v1/ports", `{"port":"a","storm":"2000"}`, 400, `"hint":"`},
+		{"POST", "/v1/ports", `{"port":"a","antispoof":"ip"}`, 400, `antispoof "ip"`},
+		{"POST", "/v1/ports", `{"port":"a","antispoof":1}`, 400, "antispoof: want a string, got number"},
+		{"POST", "/v1/ports", `{"port":"a","isolated":"true"}`, 400, "isolated: want true or false, got string"},
+		{"POST", "/v1/ports", `{"port":"a","ra_guard":"auto"}`, 400, `guard "auto": want "on", "off" or ""`},
+		{"POST", "/v1/ports", `{"port":"a","ra_guard":true}`, 400, "ra_guard: want a string, got bool"},
+		{"POST", "/v1/ports", `{"port":"a","ip":"10.0.0.5"}`, 400, "ip: want an array, got string"},
+		{"POST", "/v1/ports", `{"port":"a","ip":[7]}`, 400, "ip: want a string, got number"},
+		{"POST", "/v1/ports", `{"port":"a","ip":["10.0.0.256"]}`, 400, "10.0.0.256"},
+		{"POST", "/v1/networks", `{"network":"n","uplink_vlan":"10"}`, 400, "uplink_vlan: want a whole number, got string"},
+		{"POST", "/v1/networks", `{"network":"n","rate_up":"fast"}`, 400, "not a rate"},
+		{"GET", "/v1/vlans?network=nothing", ``, 404, "network nothing: no such network"},
+		{"GET", "/v1/vlans?port=vif1.0", ``, 400, "unknown parameter"},
+		{"POST", "/v1/vlans", ``, 405, "method POST"},
 		{"POST", "/v1/ports", `{"port":"a","mtu":"1500"}`, 400, "mtu: want a whole number, got string"},
 		{"POST", "/v1/ports", `{"port":"a","mtu":1.5}`, 400, "mtu: want a whole number, got number 1.5"},
 		{"POST", "/v1/ports", `{"port":7}`, 400, "port: want a string, got number"},
@@ -201,6 +224,7 @@ func TestNothingIsAnEmptyListNotNull(t *testing.T) {
 		"/v1/networks": `[]`,
 		"/v1/ports":    `[]`,
 		"/v1/fdb":      `[]`,
+		"/v1/vlans":    `[]`,
 		"/v1/stats":    `{"ports":[],"networks":[]}`,
 	} {
 		if status, _, body := d.request(t, "GET", path, nil); status != 200 || body != want {

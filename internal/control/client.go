@@ -87,7 +87,7 @@ func (c *Client) Ports(ctx context.Context) ([]Port, error) {
 	return get[[]Port](ctx, c, "/v1/ports", nil)
 }
 
-// Port is one port.
+// Port is one port; of a NIC that several networks share, the first of them.
 func (c *Client) Port(ctx context.Context, name string) (Port, error) {
 	return get[Port](ctx, c, "/v1/ports/"+segment(name), nil)
 }
@@ -110,7 +110,7 @@ func (c *Client) DelPort(ctx context.Context, name string) error {
 
 // FDB lists the entries of a network, of a port, of both; "" means every.
 func (c *Client) FDB(ctx context.Context, network, port string) ([]FDBEntry, error) {
-	return get[[]FDBEntry](ctx, c, "/v1/fdb", filter(network, port))
+	return get[[]FDBEntry](ctx, c, "/v1/fdb", only(network, port))
 }
 
 // AddFDB makes a static entry.
@@ -128,7 +128,7 @@ func (c *Client) DelFDB(ctx context.Context, s FDBSpec) error {
 // FlushFDB deletes the dynamic entries of a network, of a port; "" means every.
 func (c *Client) FlushFDB(ctx context.Context, network, port string) (Flushed, error) {
 	path := "/v1/fdb/flush"
-	if q := filter(network, port).Encode(); q != "" {
+	if q := only(network, port).Encode(); q != "" {
 		path += "?" + q
 	}
 	return send[Flushed](ctx, c, http.MethodPost, path, nil)
@@ -137,6 +137,11 @@ func (c *Client) FlushFDB(ctx context.Context, network, port string) (Flushed, e
 // Stats reads the counters of ports, or of all where none is named.
 func (c *Client) Stats(ctx context.Context, ports []string) (Stats, error) {
 	return get[Stats](ctx, c, "/v1/stats", url.Values{"port": ports})
+}
+
+// VLANs lists who carries which VLAN in a network, or in all where it is "".
+func (c *Client) VLANs(ctx context.Context, network string) ([]VLAN, error) {
+	return get[[]VLAN](ctx, c, "/v1/vlans", only(network, ""))
 }
 
 // Config is the configuration in force.
@@ -161,7 +166,7 @@ func segment(name string) string {
 	return url.PathEscape(name)
 }
 
-func filter(network, port string) url.Values {
+func only(network, port string) url.Values {
 	q := url.Values{}
 	if network != "" {
 		q.Set("network", network)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,6 +10,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"gxswitch/internal/filter"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // decode reads a request's body strictly: one JSON object with known keys of
@@ -54,11 +59,32 @@ func bodyError(err error) error {
 	if key, ok := strings.CutPrefix(msg, "unknown field "); ok {
 		return Errorf(CodeUsage, "body: unknown key %s", key)
 	}
-	return Errorf(CodeUsage, "body: %s", msg)
+	e := Errorf(CodeUsage, "body: %s", msg)
+	e.Hint = mend(err)
+	return e
+}
+
+// mend is the hint of a text that is none of its type.
+func mend(err error) string {
+	if e, ok := errors.AsType[*vlan.Error](err); ok {
+		return e.Hint
+	}
+	if e, ok := errors.AsType[*shaping.Error](err); ok {
+		return e.Hint
+	}
+	if e, ok := errors.AsType[*filter.Error](err); ok {
+		return e.Hint
+	}
+	return ""
 }
 
 func kindWord(t reflect.Type) string {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return "a string"
+	}
 	switch t.Kind() {
+	case reflect.Slice:
+		return "an array"
 	case reflect.Int:
 		return "a whole number"
 	case reflect.Bool:

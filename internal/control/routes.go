@@ -106,6 +106,11 @@ func routes(sw Switch) map[string]map[string]endpoint {
 				return stats(sw.Stats(q.params["port"]))
 			}},
 		},
+		"/v1/vlans": {
+			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
+				return vlans(sw.VLANs(q.params.Get("network")))
+			}},
+		},
 		"/v1/config": {
 			http.MethodGet: read(func() any { return sw.Config() }),
 		},
@@ -199,7 +204,7 @@ func nonNil[T any](s []T) []T {
 }
 
 func port(p Port, err error) (any, error) {
-	p.IP = nonNil(p.IP)
+	p.IP, p.LearnedIP = nonNil(p.IP), nonNil(p.LearnedIP)
 	return p, err
 }
 
@@ -207,10 +212,19 @@ func ports(sw Switch) []Port {
 	all := sw.Ports()
 	tidy := make([]Port, len(all))
 	for i, p := range all {
-		p.IP = nonNil(p.IP)
+		p.IP, p.LearnedIP = nonNil(p.IP), nonNil(p.LearnedIP)
 		tidy[i] = p
 	}
 	return tidy
+}
+
+func vlans(all []VLAN, err error) (any, error) {
+	tidy := make([]VLAN, len(all))
+	for i, v := range all {
+		v.Untagged, v.Tagged = nonNil(v.Untagged), nonNil(v.Tagged)
+		tidy[i] = v
+	}
+	return tidy, err
 }
 
 func stats(s Stats, err error) (any, error) {

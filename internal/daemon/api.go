@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gxswitch/dataplane"
@@ -15,6 +16,7 @@ import (
 	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 	"gxswitch/internal/version"
+	"gxswitch/internal/vlan"
 )
 
 // The manager is what the control socket serves.
@@ -22,10 +24,6 @@ var _ control.Switch = (*manager)(nil)
 
 // engineName is the only engine of this version.
 const engineName = "afpacket"
-
-// defaultVLAN is what every port carries: untagged is VLAN 1, tagged frames
-// pass as they are.
-const defaultVLAN = "1p/2-4094"
 
 // Status implements control.Switch.
 func (m *manager) Status() control.Status {
@@ -58,6 +56,10 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 	}
 	if n.spec.Address.IsValid() {
 		row.Address = n.spec.Address.String()
+	}
+	row.UplinkVLAN, row.RateUp, row.RateDown = int(n.spec.UplinkVLAN), rateText(n.spec.RateUp), rateText(n.spec.RateDown)
+	if n.spec.Uplink != "" && n.spec.UplinkVLAN == 0 {
+		row.VLAN = vlanText(n.spec.VLAN)
 	}
 	return row
 }
@@ -105,7 +107,7 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 			return control.Network{}, control.Errorf(control.CodeNotFound, "network %s: uplink %s: no such interface", s.Name, spec.Uplink).
 				WithHint("ip link shows the names of interfaces")
 		}
-		if p := m.ports[l.Index]; p != nil {
+		if p := m.ports[l.Index]; p != nil && p.role != dataplane.Uplink {
 			return control.Network{}, control.Errorf(control.CodeConflict, "network %s: uplink %s is a port of network %s", s.Name, spec.Uplink, p.want.spec.Network).
 				WithHint("gxswitch port del %s", spec.Uplink)
 		}
@@ -131,6 +133,18 @@ func networkText(n config.Network) string {
 	}
 	if n.MTU != 0 {
 		text += fmt.Sprintf(", mtu %d", n.MTU)
+	}
+	if n.UplinkVLAN != 0 {
+		text += fmt.Sprintf(", uplink_vlan %d", n.UplinkVLAN)
+	}
+	if !n.VLAN.IsZero() {
+		text += ", vlan " + n.VLAN.String()
+	}
+	if !n.RateUp.IsZero() {
+		text += ", rate_up " + n.RateUp.String()
+	}
+	if !n.RateDown.IsZero() {
+		text += ", rate_down " + n.RateDown.String()
 	}
 	return text
 }
@@ -160,6 +174,21 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 	if s.FDBLimit != nil {
 		spec.FDBLimit = *s.FDBLimit
 	}
+	if s.UplinkVLAN != nil {
+		if *s.UplinkVLAN < 0 || *s.UplinkVLAN > vlan.MaxVID {
+			return spec, control.Errorf(control.CodeUsage, "network %s: uplink_vlan %d: want 1 to %d, or 0 for none", s.Name, *s.UplinkVLAN, vlan.MaxVID)
+		}
+		spec.UplinkVLAN = uint16(*s.UplinkVLAN)
+	}
+	if s.VLAN != nil {
+		spec.VLAN = *s.VLAN
+	}
+	if s.RateUp != nil {
+		spec.RateUp = *s.RateUp
+	}
+	if s.RateDown != nil {
+		spec.RateDown = *s.RateDown
+	}
 	if err := spec.Validate(); err != nil {
 		return spec, refused(err, control.CodeUsage)
 	}
@@ -178,8 +207,8 @@ func (m *manager) SetNetwork(s control.NetworkSpec) (control.Network, error) {
 	if err != nil {
 		return control.Network{}, err
 	}
-	if spec.Mode != n.spec.Mode || spec.Uplink != n.spec.Uplink {
-		return control.Network{}, control.Errorf(control.CodeRefused, "network %s: mode and uplink can't be changed while it exists", s.Name).
+	if remade(n.spec, spec) {
+		return control.Network{}, control.Errorf(control.CodeRefused, "network %s: mode, uplink and uplink_vlan can't be changed while it exists", s.Name).
 			WithHint("gxswitch network del %s, then add it anew", s.Name)
 	}
 	others := slices.DeleteFunc(m.specs(), func(o config.Network) bool { return o.Name == s.Name })
@@ -225,9 +254,9 @@ func (m *manager) FDB(network, port string) ([]control.FDBEntry, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if port == "" || e.PortName == port {
+			if name := shown(e.PortName); port == "" || name == port {
 				rows = append(rows, control.FDBEntry{Network: spec.Name, VLAN: int(e.Key.VLAN()), MAC: e.Key.MAC(),
-					Port: e.PortName, AgeS: e.AgeSeconds, Kind: e.Kind.String()})
+					Port: name, AgeS: e.AgeSeconds, Kind: e.Kind.String()})
 			}
 		}
 	}
@@ -249,20 +278,28 @@ func vlanOf(s control.FDBSpec) (uint16, error) {
 func (m *manager) AddFDB(s control.FDBSpec) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	vlan, err := vlanOf(s)
+	vid, err := vlanOf(s)
 	if err != nil {
 		return err
 	}
 	if s.MAC.IsZero() || s.MAC.IsMulticast() {
 		return control.Errorf(control.CodeUsage, "MAC address %s is no station's: want a unicast address", s.MAC)
 	}
-	if m.portByName(s.Port) == nil {
+	p := m.portByName(s.Port)
+	if p == nil || s.Network != "" && !slices.Contains(p.members, s.Network) {
 		return noPort(s.Port)
 	}
-	switch err := m.sw.AddFDB(s.Port, vlan, s.MAC); {
+	network := p.members[0]
+	if len(p.members) > 1 {
+		if network = s.Network; network == "" {
+			return control.Errorf(control.CodeUsage, "port %s: is a port of several networks: %s", s.Port, strings.Join(p.members, ", ")).
+				WithHint("--network says which is meant")
+		}
+	}
+	switch err := m.sw.AddFDB(p.key(network), vid, s.MAC); {
 	case errors.Is(err, fdb.ErrExists):
-		return control.Errorf(control.CodeConflict, "%s in VLAN %d is pinned to another port, not to %s", s.MAC, vlan, s.Port).
-			WithHint("gxswitch fdb del %s --vlan %d --network NETWORK removes a static entry", s.MAC, vlan)
+		return control.Errorf(control.CodeConflict, "%s in VLAN %d is pinned to another port, not to %s", s.MAC, vid, s.Port).
+			WithHint("gxswitch fdb del %s --vlan %d --network NETWORK removes a static entry", s.MAC, vid)
 	case errors.Is(err, fdb.ErrFull):
 		return control.Errorf(control.CodeRefused, "%s: the forwarding database is full of static entries", s.MAC).
 			WithHint("gxswitch network set NETWORK --fdb-limit N raises the limit")
@@ -275,21 +312,21 @@ func (m *manager) AddFDB(s control.FDBSpec) error {
 func (m *manager) DelFDB(s control.FDBSpec) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	vlan, err := vlanOf(s)
+	vid, err := vlanOf(s)
 	if err != nil {
 		return err
 	}
 	if m.networks[s.Network] == nil {
 		return noNetwork(s.Network)
 	}
-	found, err := m.sw.DelFDB(s.Network, vlan, s.MAC)
+	found, err := m.sw.DelFDB(s.Network, vid, s.MAC)
 	switch {
 	case errors.Is(err, fdb.ErrExists):
 		return control.Errorf(control.CodeRefused, "%s is the host's own address in network %s, it can't be removed", s.MAC, s.Network)
 	case err != nil:
 		return err
 	case !found:
-		return control.Errorf(control.CodeNotFound, "%s in VLAN %d: no such entry in network %s", s.MAC, vlan, s.Network).
+		return control.Errorf(control.CodeNotFound, "%s in VLAN %d: no such entry in network %s", s.MAC, vid, s.Network).
 			WithHint("gxswitch fdb list --network %s", s.Network)
 	}
 	return nil
@@ -303,11 +340,21 @@ func (m *manager) FlushFDB(network, port string) (control.Flushed, error) {
 		return control.Flushed{}, noNetwork(network)
 	}
 	if port != "" {
-		n, err := m.sw.FlushFDB(network, port)
-		if err != nil {
+		p := m.portByName(port)
+		if p == nil || network != "" && !slices.Contains(p.members, network) {
 			return control.Flushed{}, noPort(port)
 		}
-		return control.Flushed{Entries: n}, nil
+		total := 0
+		for _, of := range p.members {
+			if network == "" || network == of {
+				n, err := m.sw.FlushFDB(of, p.key(of))
+				if err != nil {
+					return control.Flushed{}, err
+				}
+				total += n
+			}
+		}
+		return control.Flushed{Entries: total}, nil
 	}
 	total := 0
 	for name := range m.networks {
@@ -329,6 +376,7 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	st := control.Stats{Ports: []control.PortStats{}, Networks: []control.NetworkStats{}}
 	found := map[string]bool{}
 	for _, p := range m.sw.PortStats() {
+		p.Name = shown(p.Name)
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			found[p.Name] = true
 			st.Ports = append(st.Ports, portStats(p))
@@ -342,7 +390,9 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	for _, n := range m.sw.NetworkStats() {
 		st.Networks = append(st.Networks, control.NetworkStats{Network: n.Name, FDBEntries: n.FDBEntries, FDBLimit: n.FDBLimit, Flooded: n.Flooded})
 	}
-	slices.SortFunc(st.Ports, func(a, b control.PortStats) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(st.Ports, func(a, b control.PortStats) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Network, b.Network))
+	})
 	slices.SortFunc(st.Networks, func(a, b control.NetworkStats) int { return cmp.Compare(a.Network, b.Network) })
 	return st, nil
 }
@@ -360,6 +410,36 @@ func portStats(p dataplane.PortStats) control.PortStats {
 		}
 	}
 	return s
+}
+
+// VLANs implements control.Switch.
+func (m *manager) VLANs(network string) ([]control.VLAN, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if network != "" && m.networks[network] == nil {
+		return nil, noNetwork(network)
+	}
+	rows := []control.VLAN{}
+	for _, v := range m.sw.VLANStats() {
+		if network != "" && v.Network != network {
+			continue
+		}
+		row := control.VLAN{Network: v.Network, VLAN: int(v.VLAN), RxPackets: v.RxPackets, RxBytes: v.RxBytes,
+			FDBEntries: v.FDBEntries, Untagged: []string{}, Tagged: []string{}}
+		for _, key := range v.Untagged {
+			row.Untagged = append(row.Untagged, shown(key))
+		}
+		for _, key := range v.Tagged {
+			row.Tagged = append(row.Tagged, shown(key))
+		}
+		slices.Sort(row.Untagged)
+		slices.Sort(row.Tagged)
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b control.VLAN) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.VLAN, b.VLAN))
+	})
+	return rows, nil
 }
 
 // Config implements control.Switch.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -11,6 +12,8 @@ import (
 	"gxswitch/internal/config"
 	"gxswitch/internal/control"
 	"gxswitch/internal/host"
+	"gxswitch/internal/vlan"
+	"gxswitch/shaping"
 )
 
 // Ports implements control.Switch.
@@ -24,10 +27,15 @@ func (m *manager) Ports() []control.Port {
 func (m *manager) portRows() []control.Port {
 	rows := []control.Port{}
 	for _, p := range m.ports {
-		rows = append(rows, m.portRow(p))
+		for _, network := range p.members {
+			rows = append(rows, m.portRow(p, network))
+		}
 	}
 	for _, w := range m.waiting() {
 		row := newRow(w.spec, w.role, w.source)
+		if w.role == dataplane.Uplink {
+			row.VLAN = vlanText(uplinkVLANs(m.networks[w.spec.Network].spec))
+		}
 		row.State, row.Problem, row.MTU = "absent", m.problems[w.spec.Name], w.spec.MTU
 		if l, ok := m.linkByName(w.spec.Name); ok {
 			row.State, row.IfIndex, row.MTU = "down", l.Index, l.MTU
@@ -40,12 +48,25 @@ func (m *manager) portRows() []control.Port {
 	return rows
 }
 
-func (m *manager) portRow(p *port) control.Port {
-	row := newRow(p.want.spec, p.role, p.want.source)
+func (m *manager) portRow(p *port, network string) control.Port {
+	spec := p.want.spec
+	spec.Network = network
+	row := newRow(spec, p.role, p.want.source)
 	l := p.link
-	if p.role == dataplane.Host {
-		l = m.networks[p.want.spec.Network].leg.Host
+	switch p.role {
+	case dataplane.Host:
+		l = m.networks[network].leg.Host
+	case dataplane.Uplink:
+		row.VLAN = vlanText(uplinkVLANs(m.networks[network].spec))
+	case dataplane.Guest:
+		for _, a := range m.sw.Leases(p.key(network)) {
+			row.LearnedIP = append(row.LearnedIP, a.String())
+		}
 	}
+	c := m.portConfig(p, network)
+	from, to := m.sw.Pacing(c.Name)
+	row.RateFrom, row.RateTo = rateText(c.RateFrom), rateText(c.RateTo)
+	row.ShaperFrom, row.ShaperTo = shaperRow(c.RateFrom, from), shaperRow(c.RateTo, to)
 	row.Name, row.IfIndex, row.MTU, row.State = p.name(), l.Index, l.MTU, "down"
 	if p.link.Running {
 		row.State = "up"
@@ -53,11 +74,58 @@ func (m *manager) portRow(p *port) control.Port {
 	return row
 }
 
-func newRow(spec config.Port, role dataplane.Role, source string) control.Port {
-	return control.Port{
-		Name: spec.Name, Network: spec.Network, Role: role.String(), MAC: spec.MAC, Label: spec.Label,
-		VLAN: defaultVLAN, RateFromBy: "gxswitch", IP: []string{}, AntiSpoof: "off", Engine: engineName, Source: source,
+func shaperRow(l shaping.Limit, c *shaping.Counters) *control.Shaper {
+	if c == nil {
+		return nil
 	}
+	return &control.Shaper{
+		CreditBytes: l.Credit(), IntervalUS: l.Interval().Microseconds(),
+		PassedPackets: c.PassedFrames, PassedBytes: c.PassedBytes,
+		DroppedPackets: c.DroppedFrames, DroppedBytes: c.DroppedBytes,
+		QueuedPackets: c.QueuedFrames, QueuedBytes: c.QueuedBytes,
+		ThrottledMS: c.Throttled.Milliseconds(),
+	}
+}
+
+func newRow(spec config.Port, role dataplane.Role, source string) control.Port {
+	row := control.Port{
+		Name: spec.Name, Network: spec.Network, Role: role.String(), MAC: spec.MAC, Label: spec.Label,
+		VLAN: vlanText(spec.VLAN), RateFromBy: "gxswitch", RateFrom: rateText(spec.RateFrom), RateTo: rateText(spec.RateTo),
+		IP: []string{}, LearnedIP: []string{}, AntiSpoof: spec.Antispoof.String(), MACLimit: spec.MACLimit, Isolated: spec.Isolated,
+		Engine: engineName, Source: source,
+	}
+	for _, a := range spec.IP {
+		row.IP = append(row.IP, a.String())
+	}
+	if spec.Storm != 0 {
+		row.Storm = spec.Storm.String()
+	}
+	policy := spec.Policy()
+	row.RAGuard, row.DHCPGuard, row.BPDUGuard = policy.RAGuard, policy.DHCPGuard, policy.BPDUGuard
+	return row
+}
+
+// vlanText is what a port carries; zero is what it carries without a word.
+func vlanText(set vlan.Set) string {
+	if set.IsZero() {
+		set = vlan.Default()
+	}
+	return set.String()
+}
+
+// uplinkVLANs is what the network has of its uplink.
+func uplinkVLANs(n config.Network) vlan.Set {
+	if n.UplinkVLAN != 0 {
+		return vlan.Access(n.UplinkVLAN)
+	}
+	return n.VLAN
+}
+
+func rateText(l shaping.Limit) string {
+	if l.IsZero() {
+		return ""
+	}
+	return l.String()
 }
 
 // waiting are the ports that are wanted by name and not attached.
@@ -65,10 +133,14 @@ func (m *manager) waiting() []want {
 	var ws []want
 	seen := map[string]bool{}
 	add := func(w want) {
-		if !seen[w.spec.Name] && m.portByName(w.spec.Name) == nil && m.networks[w.spec.Network] != nil {
+		key := w.spec.Name
+		if w.role == dataplane.Uplink {
+			key += "/" + w.spec.Network
+		}
+		if !seen[key] && m.portByName(w.spec.Name) == nil && m.networks[w.spec.Network] != nil {
 			ws = append(ws, w)
 		}
-		seen[w.spec.Name] = true
+		seen[key] = true
 	}
 	for _, n := range m.networks {
 		if n.spec.Uplink != "" {
@@ -76,7 +148,7 @@ func (m *manager) waiting() []want {
 		}
 	}
 	for _, spec := range m.cfg.Ports {
-		if !strings.ContainsAny(spec.Name, `*?[\`) && !m.removed[spec.Name] {
+		if !strings.ContainsAny(spec.Name, `*?[\`) && !m.removed[spec.Name] && !m.isLeg(spec) {
 			add(want{role: dataplane.Guest, spec: spec, source: "config"})
 		}
 	}
@@ -86,6 +158,12 @@ func (m *manager) waiting() []want {
 		}
 	}
 	return ws
+}
+
+// isLeg reports whether the [[port]] is about a network's host leg.
+func (m *manager) isLeg(spec config.Port) bool {
+	n := m.networks[spec.Network]
+	return n != nil && spec.Name == spec.Network && n.spec.Mode.HasHostLeg()
 }
 
 func (m *manager) rowOf(name string) control.Port {
@@ -101,7 +179,7 @@ func (m *manager) rowOf(name string) control.Port {
 func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	spec := applyPort(config.Port{Name: s.Name, Network: s.Network}, s)
+	spec := applyPort(m.cfg.NewPort(s.Name, s.Network), s)
 	if err := spec.Validate(); err != nil {
 		return control.Port{}, refused(err, control.CodeUsage)
 	}
@@ -109,8 +187,8 @@ func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 		return control.Port{}, noNetwork(s.Network)
 	}
 	if p := m.portByName(s.Name); p != nil {
-		if now := p.want.spec; p.role == dataplane.Guest && unplacedPort(now) == spec {
-			return m.portRow(p), nil
+		if p.role == dataplane.Guest && p.want.spec.Equal(spec) {
+			return m.portRow(p, spec.Network), nil
 		}
 		return control.Port{}, m.portConflict(p, spec)
 	}
@@ -157,9 +235,49 @@ func (m *manager) portConflict(p *port, spec config.Port) error {
 		return control.Errorf(control.CodeConflict, "port %s: is in network %s, not %s", spec.Name, now.Network, spec.Network).
 			WithHint("gxswitch port del %s, then add it to %s", spec.Name, spec.Network)
 	}
-	return control.Errorf(control.CodeConflict, "port %s: exists in network %s with other settings (mac %q, label %q, mtu %d; not mac %q, label %q, mtu %d)",
-		spec.Name, now.Network, macText(now), now.Label, now.MTU, macText(spec), spec.Label, spec.MTU).
+	return control.Errorf(control.CodeConflict, "port %s: exists in network %s with other settings: %s", spec.Name, now.Network,
+		strings.Join(differences(now, spec), ", ")).
 		WithHint("gxswitch port set %s changes them", spec.Name)
+}
+
+// differences lists the settings in which a port is other than asked for.
+func differences(is, asked config.Port) (all []string) {
+	a, b := newRow(is, dataplane.Guest, ""), newRow(asked, dataplane.Guest, "")
+	for _, d := range []struct {
+		name      string
+		is, asked any
+	}{
+		{"mac", macText(is), macText(asked)},
+		{"label", a.Label, b.Label},
+		{"mtu", is.MTU, asked.MTU},
+		{"vlan", a.VLAN, b.VLAN},
+		{"rate_from", a.RateFrom, b.RateFrom},
+		{"rate_to", a.RateTo, b.RateTo},
+		{"ip", strings.Join(a.IP, ","), strings.Join(b.IP, ",")},
+		{"antispoof", a.AntiSpoof, b.AntiSpoof},
+		{"isolated", a.Isolated, b.Isolated},
+		{"storm", a.Storm, b.Storm},
+		{"mac_limit", a.MACLimit, b.MACLimit},
+		{"ra_guard", a.RAGuard, b.RAGuard},
+		{"dhcp_guard", a.DHCPGuard, b.DHCPGuard},
+		{"bpdu_guard", a.BPDUGuard, b.BPDUGuard},
+	} {
+		if d.is != d.asked {
+			all = append(all, fmt.Sprintf("%s is %s, not %s", d.name, settingText(d.is), settingText(d.asked)))
+		}
+	}
+	if all == nil {
+		all = []string{"a guard is as antispoof says in one, and told in the other"}
+	}
+	return all
+}
+
+// settingText is a value in a sentence.
+func settingText(v any) string {
+	if v == "" || v == 0 {
+		return "none"
+	}
+	return fmt.Sprint(v)
 }
 
 // roleText is a role in a sentence.
@@ -177,11 +295,6 @@ func macText(p config.Port) string {
 	return p.MAC.String()
 }
 
-func unplacedPort(p config.Port) config.Port {
-	p.Pos = config.Position{}
-	return p
-}
-
 // applyPort puts the fields that s has into spec.
 func applyPort(spec config.Port, s control.PortSpec) config.Port {
 	spec.Pos = config.Position{}
@@ -194,6 +307,41 @@ func applyPort(spec config.Port, s control.PortSpec) config.Port {
 	if s.Label != nil {
 		spec.Label = *s.Label
 	}
+	if s.VLAN != nil {
+		spec.VLAN = *s.VLAN
+	}
+	if s.RateFrom != nil {
+		spec.RateFrom = *s.RateFrom
+	}
+	if s.RateTo != nil {
+		spec.RateTo = *s.RateTo
+	}
+	if s.IP != nil && *s.IP != nil {
+		spec.IP = *s.IP
+		if len(spec.IP) == 0 {
+			spec.IP = nil
+		}
+	}
+	if s.Antispoof != nil {
+		spec.Antispoof = *s.Antispoof
+	}
+	if s.Isolated != nil {
+		spec.Isolated = *s.Isolated
+	}
+	if s.Storm != nil {
+		spec.Storm = *s.Storm
+	}
+	if s.MACLimit != nil {
+		spec.MACLimit = *s.MACLimit
+	}
+	for _, g := range []struct {
+		to   *config.Toggle
+		from *control.Guard
+	}{{&spec.RAGuard, s.RAGuard}, {&spec.DHCPGuard, s.DHCPGuard}, {&spec.BPDUGuard, s.BPDUGuard}} {
+		if g.from != nil {
+			*g.to = map[control.Guard]config.Toggle{control.GuardOn: config.On, control.GuardOff: config.Off}[*g.from]
+		}
+	}
 	return spec
 }
 
@@ -204,6 +352,9 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	p := m.portByName(s.Name)
 	if p == nil {
 		return control.Port{}, noPort(s.Name)
+	}
+	if p.role == dataplane.Host && s.VLAN != nil && reflect.DeepEqual(s, control.PortSpec{Name: s.Name, Network: s.Network, VLAN: s.VLAN}) {
+		return m.setLeg(p, s)
 	}
 	if p.role != dataplane.Guest {
 		return control.Port{}, control.Errorf(control.CodeRefused, "port %s: is the %s of network %s, it has no settings of its own", s.Name, roleText(p.role), p.want.spec.Network).
@@ -231,7 +382,15 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, spec: spec}
 	}
 	m.update(p, p.link, w)
-	return m.portRow(p), m.journal()
+	return m.portRow(p, spec.Network), m.journal()
+}
+
+// setLeg changes the VLANs of the host's leg, all that it has of its own.
+func (m *manager) setLeg(p *port, s control.PortSpec) (control.Port, error) {
+	network := p.name()
+	m.runtime[network] = &runtimePort{ifindex: legIndex, override: true, spec: config.Port{Name: network, Network: network, VLAN: *s.VLAN}}
+	m.update(p, p.link, m.wantLeg(m.networks[network]))
+	return m.portRow(p, network), m.journal()
 }
 
 // DelPort implements control.Switch.

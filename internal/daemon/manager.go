@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,9 +48,10 @@ type network struct {
 
 // port is an interface that is attached.
 type port struct {
-	link host.Link
-	role dataplane.Role
-	want want
+	link    host.Link
+	role    dataplane.Role
+	want    want
+	members []string // the networks it is a port of: one, but of an uplink there may be more
 }
 
 // name is what users call the port. The host's leg is called by the end that
@@ -61,12 +63,33 @@ func (p *port) name() string {
 	return p.link.Name
 }
 
+// key is what the dataplane calls the port's membership in a network. An uplink
+// may have several; no interface has a slash in its name.
+func (p *port) key(network string) string {
+	if p.role == dataplane.Uplink {
+		return p.link.Name + "/" + network
+	}
+	return p.name()
+}
+
+// shown is the port's name in a key of the dataplane's.
+func shown(key string) string {
+	name, _, _ := strings.Cut(key, "/")
+	return name
+}
+
 // want is what an interface should be.
 type want struct {
 	role   dataplane.Role
-	spec   config.Port // Name is the interface's, no pattern
+	spec   config.Port // Name is the interface's, no pattern; Network is networks[0]
 	source string      // "config" or "runtime"
 	mtu    int         // the port's, else the network's; 0: left as it is
+
+	networks []string // that it is a port of, in order
+}
+
+func (w want) equal(v want) bool {
+	return w.role == v.role && w.source == v.source && w.mtu == v.mtu && w.spec.Equal(v.spec) && slices.Equal(w.networks, v.networks)
 }
 
 // runtimePort is a port of the command line, or (override) what the command
@@ -233,32 +256,63 @@ func (m *manager) wantedMTU(spec config.Port) int {
 }
 
 func (m *manager) membership(l host.Link) (want, bool) {
+	up := want{role: dataplane.Uplink, spec: config.Port{Name: l.Name}}
 	for _, n := range m.networks {
 		switch l.Name {
 		case n.leg.Inner.Name:
-			return want{role: dataplane.Host, spec: config.Port{Name: l.Name, Network: n.spec.Name}, source: n.source()}, n.leg.Inner.Index == l.Index
+			return m.wantLeg(n), n.leg.Inner.Index == l.Index
 		case n.leg.Host.Name:
 			return want{}, false
 		case n.spec.Uplink:
-			return want{role: dataplane.Uplink, spec: config.Port{Name: l.Name, Network: n.spec.Name}, source: n.source()}, true
+			up.networks, up.source = append(up.networks, n.spec.Name), n.source()
 		}
+	}
+	if len(up.networks) > 0 {
+		slices.Sort(up.networks)
+		up.spec.Network = up.networks[0]
+		return up, true
 	}
 	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
 		source := "runtime"
 		if r.override {
 			source = "config"
 		}
-		return want{role: dataplane.Guest, spec: r.spec, source: source}, m.networks[r.spec.Network] != nil
+		return wantGuest(r.spec, source), m.networks[r.spec.Network] != nil
 	}
 	if m.removed[l.Name] {
 		return want{}, false
 	}
 	if spec, ok := m.cfg.MatchPort(l.Name); ok && m.networks[spec.Network] != nil {
 		spec.Name = l.Name
-		return want{role: dataplane.Guest, spec: spec, source: "config"}, true
+		return wantGuest(spec, "config"), true
 	}
 	return want{}, false
 }
+
+func wantGuest(spec config.Port, source string) want {
+	return want{role: dataplane.Guest, spec: spec, source: source, networks: []string{spec.Network}}
+}
+
+// wantLeg is the host's leg. A [[port]] of exactly its name, which is the
+// network's, or the command line says which VLANs it carries.
+func (m *manager) wantLeg(n *network) want {
+	name := n.spec.Name
+	spec := config.Port{Name: n.leg.Inner.Name, Network: name}
+	for _, p := range m.cfg.Ports {
+		if p.Name == name && p.Network == name {
+			spec.VLAN = p.VLAN
+			break
+		}
+	}
+	if r := m.runtime[name]; r != nil && r.ifindex == legIndex {
+		spec.VLAN = r.spec.VLAN
+	}
+	return want{role: dataplane.Host, spec: spec, source: n.source(), networks: []string{name}}
+}
+
+// legIndex stands for the interface of a host's leg, which is another after
+// each start.
+const legIndex = 0
 
 func (n *network) source() string {
 	if n.runtime {

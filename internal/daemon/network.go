@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -91,7 +92,7 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
-	if spec.MTU != old.MTU {
+	if spec.MTU != old.MTU || spec.VLAN != old.VLAN {
 		m.settleAll()
 	}
 	return nil
@@ -100,7 +101,11 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 // delNetwork releases the network's ports and removes it.
 func (m *manager) delNetwork(n *network) error {
 	for _, p := range m.ports {
-		if p.want.spec.Network == n.spec.Name && p.role != dataplane.Host {
+		switch {
+		case p.role == dataplane.Host || !slices.Contains(p.members, n.spec.Name):
+		case len(p.members) > 1:
+			m.leave(p, n.spec.Name)
+		default:
 			m.detach(p, true)
 		}
 	}

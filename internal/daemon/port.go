@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"gxswitch/dataplane"
@@ -43,7 +44,7 @@ func (m *manager) settleOne(l host.Link) *opening {
 	}
 	p := m.ports[l.Index]
 	w, ok := m.wanted(l)
-	if p != nil && (!ok || l.Master != 0 || p.link.Name != l.Name || p.role != w.role || p.want.spec.Network != w.spec.Network) {
+	if p != nil && (!ok || l.Master != 0 || p.link.Name != l.Name || p.role != w.role || !p.stays(w)) {
 		m.detach(p, true)
 		p = nil
 	}
@@ -58,6 +59,11 @@ func (m *manager) settleOne(l host.Link) *opening {
 		m.update(p, l, w)
 	}
 	return nil
+}
+
+// stays reports whether the port is wanted in a network that it is in.
+func (p *port) stays(w want) bool {
+	return slices.ContainsFunc(p.members, func(n string) bool { return slices.Contains(w.networks, n) })
 }
 
 // problem notes why a port is not attached, or that it is. An event a second
@@ -194,18 +200,73 @@ func (m *manager) join(o *opening) error {
 	err := o.err
 	if err == nil {
 		p := &port{link: l, role: w.role, want: w}
-		err = m.sw.Attach(dataplane.PortConfig{
-			Name: p.name(), Network: w.spec.Network, Role: w.role, MTU: l.MTU, Up: l.Running, Local: m.local(p),
-		}, o.io)
-		if err == nil {
+		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
+			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
-			m.log.Info("port attached", "port", p.name(), "network", w.spec.Network, "role", w.role.String())
+			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
+			m.share(p)
 			return nil
 		}
 	}
 	m.restore(l)
 	m.releasePort(l.Index)
 	return err
+}
+
+// share makes the port a member of the networks that are wanted besides.
+func (m *manager) share(p *port) {
+	for _, network := range p.want.networks {
+		if slices.Contains(p.members, network) {
+			continue
+		}
+		if err := m.sw.Share(m.portConfig(p, network), p.key(p.members[0])); err != nil {
+			m.log.Error("attach", "port", p.name(), "network", network, "err", err)
+			continue
+		}
+		p.members = append(p.members, network)
+		m.log.Info("port attached", "port", p.name(), "network", network, "role", p.role.String())
+	}
+}
+
+// leave takes the port out of one of several networks.
+func (m *manager) leave(p *port, network string) {
+	if err := m.sw.Detach(p.key(network)); err != nil {
+		m.log.Error("detach", "port", p.name(), "err", err)
+	}
+	p.members = slices.DeleteFunc(p.members, func(n string) bool { return n == network })
+	m.log.Info("port detached", "port", p.name(), "network", network)
+}
+
+// portConfig is the port in one of its networks as the dataplane takes it.
+func (m *manager) portConfig(p *port, network string) dataplane.PortConfig {
+	spec := p.want.spec
+	c := dataplane.PortConfig{
+		Name: p.key(network), Network: network, Role: p.role, MTU: p.link.MTU, Up: p.link.Running,
+		Local: m.local(p, network), VLANs: spec.VLAN, RateFrom: spec.RateFrom, RateTo: spec.RateTo,
+	}
+	n := m.networks[network].spec
+	if p.role != dataplane.Guest && (p.role == dataplane.Uplink || n.Uplink == "") { // the way out of the network
+		c.RateFrom, c.RateTo = n.RateDown, n.RateUp
+	}
+	switch p.role {
+	case dataplane.Uplink:
+		c.VLANs, c.UplinkVLAN = n.VLAN, n.UplinkVLAN
+	case dataplane.Guest:
+		c.Policy, c.Storm, c.MACLimit, c.Isolated = spec.Policy(), spec.Storm, spec.MACLimit, spec.Isolated
+		c.Twin = twin(p.link.Name)
+	}
+	return c
+}
+
+// twin is the other interface of the same virtual NIC: Xen's emulated one
+// (vif1.0-emu) lives beside the paravirtual (vif1.0) until the guest has a
+// driver for that.
+func twin(name string) string {
+	const emulated = "-emu"
+	if vif, ok := strings.CutSuffix(name, emulated); ok {
+		return vif
+	}
+	return name + emulated
 }
 
 // attachable refuses interfaces that something else moves frames for.
@@ -233,12 +294,12 @@ type hinted struct {
 func (h *hinted) Unwrap() error { return h.error }
 
 // local is the host's own address behind the port: its leg's, or the NIC's.
-func (m *manager) local(p *port) frame.MAC {
+func (m *manager) local(p *port, network string) frame.MAC {
 	switch p.role {
 	case dataplane.Uplink:
 		return p.link.MAC
 	case dataplane.Host:
-		return m.networks[p.want.spec.Network].leg.Host.MAC
+		return m.networks[network].leg.Host.MAC
 	}
 	return frame.MAC{}
 }
@@ -260,7 +321,7 @@ func (m *manager) portMTU(l host.Link, w want) int {
 
 // update follows what changed of an attached interface, or of what is wanted.
 func (m *manager) update(p *port, l host.Link, w want) {
-	changed := p.want != w
+	changed := !p.want.equal(w)
 	p.link, p.want = l, w
 	if changed {
 		if mtu := m.portMTU(l, w); mtu != l.MTU {
@@ -270,27 +331,33 @@ func (m *manager) update(p *port, l host.Link, w want) {
 				p.link.MTU = mtu
 			}
 		}
+		for _, network := range slices.Clone(p.members) {
+			if !slices.Contains(w.networks, network) {
+				m.leave(p, network)
+			}
+		}
+		m.share(p)
 	}
-	err := m.sw.Update(p.name(), func(c *dataplane.PortConfig) {
-		c.MTU, c.Up, c.Local = p.link.MTU, p.link.Running, m.local(p)
-	})
-	if err != nil {
-		m.log.Error("update", "port", p.name(), "err", err)
+	for _, network := range p.members {
+		c := m.portConfig(p, network)
+		err := m.sw.Update(c.Name, func(now *dataplane.PortConfig) { *now = c })
+		if err != nil {
+			m.log.Error("update", "port", p.name(), "err", err)
+		}
 	}
 }
 
 // detach takes the port out of the switch and, if its interface is still
 // there, puts that back as it was.
 func (m *manager) detach(p *port, restore bool) {
-	if err := m.sw.Detach(p.name()); err != nil {
-		m.log.Error("detach", "port", p.name(), "err", err)
+	for _, network := range slices.Clone(p.members) {
+		m.leave(p, network)
 	}
 	delete(m.ports, p.link.Index)
 	if restore {
 		m.restore(p.link)
 	}
 	m.releasePort(p.link.Index)
-	m.log.Info("port detached", "port", p.name(), "network", p.want.spec.Network)
 }
 
 // restore puts an interface back as it was before it became a port.

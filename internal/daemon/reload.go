@@ -54,7 +54,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 		switch old := n.spec; {
 		case unplaced(old) == unplaced(spec):
 			n.spec = spec // the line may have moved
-		case old.Mode != spec.Mode || old.Uplink != spec.Uplink:
+		case remade(old, spec):
 			if err := m.remakeNetwork(n, spec); err != nil {
 				err = errors.Join(err, m.remakeNetwork(&network{spec: old}, old))
 				for _, n := range added {
@@ -83,7 +83,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	for name, r := range m.runtime {
 		was, _ := m.cfg.MatchPort(name)
 		is, _ := cfg.MatchPort(name)
-		if was.Pos, is.Pos = (config.Position{}), (config.Position{}); r.override && was != is {
+		if r.override && !was.Equal(is) {
 			delete(m.runtime, name) // the file was changed after the command line
 		}
 	}
@@ -93,9 +93,9 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	m.settleAll()
 	after := m.placement()
 	for name, where := range after {
-		if was := before[name]; was == (config.Port{}) {
+		if was, there := before[name]; !there {
 			say("port %s: attached to %s", name, where.Network)
-		} else if was != where {
+		} else if !was.Equal(where) {
 			say("port %s: changed", name)
 		}
 	}
@@ -154,9 +154,20 @@ func unplaced(n config.Network) config.Network {
 func (m *manager) placement() map[string]config.Port {
 	at := map[string]config.Port{}
 	for _, p := range m.ports {
-		spec := p.want.spec
-		spec.Pos = config.Position{}
-		at[p.name()] = spec
+		for _, network := range p.members {
+			spec := p.want.spec
+			spec.Network = network
+			name := p.name()
+			if len(p.members) > 1 {
+				name += " of " + network
+			}
+			at[name] = spec
+		}
 	}
 	return at
+}
+
+// remade reports whether the change takes a new network.
+func remade(old, spec config.Network) bool {
+	return old.Mode != spec.Mode || old.Uplink != spec.Uplink || old.UplinkVLAN != spec.UplinkVLAN
 }

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"time"
 
 	"gxswitch/internal/config"
-	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 )
 
@@ -22,34 +19,19 @@ const stateFile = "state.json"
 // command line attached, which outlives also a restart. Interface indexes mean
 // something only in the boot and network namespace that they come from.
 type state struct {
-	BootID   string         `json:"boot_id"`
-	NetNS    uint64         `json:"netns"`
-	Networks []stateNetwork `json:"networks,omitempty"`
-	Ports    []statePort    `json:"ports,omitempty"`
-	Touched  []touched      `json:"touched,omitempty"`
-}
-
-// stateNetwork is a network that the command line made.
-type stateNetwork struct {
-	Name     string        `json:"name"`
-	Mode     string        `json:"mode"`
-	Uplink   string        `json:"uplink,omitempty"`
-	Address  netip.Prefix  `json:"address"`
-	Ageing   time.Duration `json:"ageing"`
-	FDBLimit int           `json:"fdb_limit"`
-	MTU      int           `json:"mtu,omitempty"`
+	BootID   string           `json:"boot_id"`
+	NetNS    uint64           `json:"netns"`
+	Networks []config.Network `json:"networks,omitempty"` // that the command line made
+	Ports    []statePort      `json:"ports,omitempty"`
+	Touched  []touched        `json:"touched,omitempty"`
 }
 
 // statePort is a port that the command line attached, or settings of a
 // configured one that the command line changed.
 type statePort struct {
-	Name     string    `json:"name"`
-	IfIndex  int       `json:"ifindex"`
-	Network  string    `json:"network"`
-	MAC      frame.MAC `json:"mac,omitempty"`
-	Label    string    `json:"label,omitempty"`
-	MTU      int       `json:"mtu,omitempty"`
-	Override bool      `json:"override,omitempty"`
+	IfIndex  int         `json:"ifindex"` // legIndex: the host's leg
+	Override bool        `json:"override,omitempty"`
+	Spec     config.Port `json:"spec"`
 }
 
 // touched is an interface that is a port, and what it was like before.
@@ -104,14 +86,11 @@ func (m *manager) journal() error {
 	st := state{BootID: m.bootID, NetNS: m.netNS}
 	for _, n := range m.networks {
 		if n.runtime {
-			st.Networks = append(st.Networks, stateNetwork{
-				Name: n.spec.Name, Mode: string(n.spec.Mode), Uplink: n.spec.Uplink, Address: n.spec.Address,
-				Ageing: n.spec.Ageing, FDBLimit: n.spec.FDBLimit, MTU: n.spec.MTU})
+			st.Networks = append(st.Networks, n.spec)
 		}
 	}
-	for name, p := range m.runtime {
-		st.Ports = append(st.Ports, statePort{Name: name, IfIndex: p.ifindex, Network: p.spec.Network,
-			MAC: p.spec.MAC, Label: p.spec.Label, MTU: p.spec.MTU, Override: p.override})
+	for _, p := range m.runtime {
+		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Spec: p.spec})
 	}
 	for _, t := range m.touched {
 		st.Touched = append(st.Touched, t)
@@ -135,29 +114,28 @@ func (m *manager) adopt(st state, links []host.Link) {
 			m.touched[t.IfIndex] = t
 		}
 	}
-	for _, n := range st.Networks {
-		spec := config.NewNetwork(n.Name, config.Mode(n.Mode))
-		spec.Uplink, spec.Address, spec.Ageing, spec.FDBLimit, spec.MTU = n.Uplink, n.Address, n.Ageing, n.FDBLimit, n.MTU
-		if m.networks[n.Name] != nil {
-			m.log.Warn("network of the command line gives way to the configuration's", "network", n.Name)
+	for _, spec := range st.Networks {
+		if m.networks[spec.Name] != nil {
+			m.log.Warn("network of the command line gives way to the configuration's", "network", spec.Name)
 			continue
 		}
 		if err := errors.Join(spec.Validate(), config.ValidateNetworks(append(m.specs(), spec))); err != nil {
-			m.log.Warn("network of the command line no longer fits the configuration", "network", n.Name, "err", err)
+			m.log.Warn("network of the command line no longer fits the configuration", "network", spec.Name, "err", err)
 			continue
 		}
 		if err := m.addNetwork(spec, true); err != nil {
-			m.log.Error("network of the command line", "network", n.Name, "err", err)
+			m.log.Error("network of the command line", "network", spec.Name, "err", err)
 		}
 	}
 	for _, p := range st.Ports {
 		name := same[p.IfIndex]
-		if name == "" || p.Override && name != p.Name {
+		if p.IfIndex == legIndex {
+			name = p.Spec.Name
+		}
+		if name == "" || p.Override && name != p.Spec.Name {
 			continue
 		}
-		m.runtime[name] = &runtimePort{
-			ifindex: p.IfIndex, override: p.Override,
-			spec: config.Port{Name: name, Network: p.Network, MAC: p.MAC, Label: p.Label, MTU: p.MTU},
-		}
+		p.Spec.Name = name
+		m.runtime[name] = &runtimePort{ifindex: p.IfIndex, override: p.Override, spec: p.Spec}
 	}
 }

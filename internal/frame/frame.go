@@ -64,6 +64,10 @@ func (f *Frame) Data() []byte { return f.Raw[VNetLen:] }
 // VID is the VLAN identifier that the outer tag carries, 0 without one.
 func (f *Frame) VID() uint16 { return f.TCI & 0x0fff }
 
+// HasInnerTag reports whether an 802.1Q tag is left in the frame's bytes, behind
+// the outer one that is not.
+func (f *Frame) HasInnerTag() bool { return f.Raw[VNetLen+12] == 0x81 && f.Raw[VNetLen+13] == 0 }
+
 // Parse checks the frame and works out what it is on the wire. It returns Pass
 // or the reason to drop it; also a dropped frame has Segments and Bytes.
 func (f *Frame) Parse() DropReason {

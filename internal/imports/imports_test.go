@@ -48,18 +48,22 @@ var house = []room{
 		kernel: "a port is a packet socket"},
 	{path: "ports/porttest", uses: "internal/frame ports",
 		kernel: "the suite polls a port's descriptor as a worker does"},
-	{path: "dataplane", uses: "fdb internal/frame ports",
+	{path: "dataplane", uses: "fdb internal/filter internal/frame internal/vlan ports shaping",
 		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
 
 	{path: "internal/config", uses: "internal/filter internal/frame internal/vlan shaping", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",
 		kernel: "links, addresses, tc and sysctls are its job"},
-	{path: "internal/control", uses: "internal/frame",
+	{path: "internal/control", uses: "internal/filter internal/frame internal/vlan shaping",
 		kernel: "the peer's credentials, the socket's lock and its mode"},
-	{path: "internal/control/controltest", uses: "internal/control internal/frame"},
+	{path: "internal/control/controltest", uses: "internal/control internal/filter internal/frame internal/vlan shaping"},
 	{path: "internal/daemon",
-		uses:   "dataplane fdb internal/config internal/control internal/frame internal/host internal/version ports",
+		uses:   "dataplane fdb internal/config internal/control internal/frame internal/host internal/version internal/vlan ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
+	// xenstored is reached over a unix socket: the standard library's net is all
+	// that speaks to the machine there.
+	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
+	{path: "internal/xen/xentest"},
 	{path: "internal/version"},
 
 	{path: "internal/testnet", uses: "internal/frame internal/host",
@@ -70,7 +74,7 @@ var house = []room{
 		libs: "golang.org/x/net/icmp golang.org/x/net/ipv4"},
 
 	{path: "cmd/gxswitch",
-		uses: "internal/config internal/control internal/daemon internal/demo internal/frame internal/version",
+		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",

@@ -3,12 +3,14 @@
 package controltest
 
 import (
+	"encoding"
 	"slices"
 	"sync"
 	"time"
 
 	"gxswitch/internal/control"
 	"gxswitch/internal/frame"
+	"gxswitch/internal/vlan"
 )
 
 // Switch is a control.Switch in memory. Its zero value has no networks.
@@ -17,7 +19,8 @@ type Switch struct {
 	nets  []control.Network
 	ports []control.Port
 	fdb   []control.FDBEntry
-	round uint64 // how often Stats was asked; the counters grow with it
+	told  map[string]guards // by port
+	round uint64            // how often Stats was asked; the counters grow with it
 }
 
 // New makes a Switch with two networks, three ports and three entries.
@@ -27,7 +30,7 @@ func New() *Switch {
 	return &Switch{
 		nets: []control.Network{
 			{Name: "lab", Mode: "host-only", Address: "192.168.60.1/24", MTU: 1500, FDBLimit: 8192, AgeingS: 300, Source: "runtime"},
-			{Name: "xenbr0", Mode: "bridged", Uplink: "eth0", MTU: 1500, FDBLimit: 8192, AgeingS: 300, Source: "config"},
+			{Name: "xenbr0", Mode: "bridged", Uplink: "eth0", VLAN: "1p/2-4094", MTU: 1500, FDBLimit: 8192, AgeingS: 300, Source: "config"},
 		},
 		ports: []control.Port{
 			{Name: "lab", Network: "lab", Role: "host", State: "up", IfIndex: 7, MTU: 1500, VLAN: "1p/2-4094",
@@ -142,11 +145,29 @@ func apply(n *control.Network, spec control.NetworkSpec) {
 	if spec.Ageing != nil {
 		n.AgeingS = time.Duration(*spec.Ageing).Seconds()
 	}
+	set(&n.UplinkVLAN, spec.UplinkVLAN)
+	setText(&n.RateUp, spec.RateUp)
+	setText(&n.RateDown, spec.RateDown)
+	setText(&n.VLAN, spec.VLAN)
+	switch {
+	case n.Uplink == "" || n.UplinkVLAN != 0:
+		n.VLAN = ""
+	case n.VLAN == "":
+		n.VLAN = vlan.Default().String()
+	}
 }
 
 func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
+	}
+}
+
+// setText makes the row's text what the spec's value says.
+func setText[T encoding.TextMarshaler](to *string, from *T) {
+	if from != nil {
+		text, _ := (*from).MarshalText() // it came as text
+		*to = string(text)
 	}
 }
 
@@ -160,65 +181,6 @@ func (s *Switch) DelNetwork(name string) error {
 	s.nets = slices.DeleteFunc(s.nets, func(n control.Network) bool { return n.Name == name })
 	s.ports = slices.DeleteFunc(s.ports, func(p control.Port) bool { return p.Network == name })
 	s.fdb = slices.DeleteFunc(s.fdb, func(e control.FDBEntry) bool { return e.Network == name })
-	return nil
-}
-
-// Ports implements control.Switch.
-func (s *Switch) Ports() []control.Port {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.ports)
-}
-
-// AddPort implements control.Switch. An interface whose name starts with
-// "gone" isn't there.
-func (s *Switch) AddPort(spec control.PortSpec) (control.Port, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.net(spec.Network) == nil {
-		return control.Port{}, noNetwork(spec.Network)
-	}
-	if len(spec.Name) > 4 && spec.Name[:4] == "gone" {
-		return control.Port{}, control.Errorf(control.CodeNotFound, "port %s: no such interface", spec.Name).
-			WithHint("a [[port]] entry in the configuration waits for one")
-	}
-	if p := s.port(spec.Name); p != nil {
-		if p.Network != spec.Network {
-			return *p, control.Errorf(control.CodeConflict, "port %s is in network %s, not %s", p.Name, p.Network, spec.Network)
-		}
-		return *p, nil
-	}
-	s.ports = append(s.ports, control.Port{Name: spec.Name, Network: spec.Network, Role: "guest", State: "up", IfIndex: 20,
-		MTU: 1500, VLAN: "1p/2-4094", RateFromBy: "gxswitch", AntiSpoof: "off", Engine: "afpacket", Source: "runtime"})
-	p := s.port(spec.Name)
-	set(&p.MAC, spec.MAC)
-	set(&p.MTU, spec.MTU)
-	set(&p.Label, spec.Label)
-	return *p, nil
-}
-
-// SetPort implements control.Switch.
-func (s *Switch) SetPort(spec control.PortSpec) (control.Port, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.port(spec.Name)
-	if p == nil {
-		return control.Port{}, noPort(spec.Name)
-	}
-	set(&p.MAC, spec.MAC)
-	set(&p.MTU, spec.MTU)
-	set(&p.Label, spec.Label)
-	return *p, nil
-}
-
-// DelPort implements control.Switch.
-func (s *Switch) DelPort(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.port(name) == nil {
-		return noPort(name)
-	}
-	s.ports = slices.DeleteFunc(s.ports, func(p control.Port) bool { return p.Name == name })
 	return nil
 }
 
