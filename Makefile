@@ -22,7 +22,10 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The programs that tests use as real clients. ip makes the namespaces.
-TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl
+TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl xenstore-read
+
+# What the bench compares with besides the kernel, where it can be had.
+BENCH_PROGRAMS := ovs-vsctl vde_switch
 
 # What needs root runs so: directly, or with sudo, or not at all.
 AS_ROOT = if [ "$$(id -u)" = 0 ]; then root=''; \
@@ -83,9 +86,14 @@ fuzz: ## fuzz every Fuzz test for FUZZTIME each (default 20s)
 		done; \
 	done
 
+.PHONY: soak
+soak: ## ten million random frames against the model of layer-2 policy
+	SOAK_FRAMES=10000000 $(GO) test -count=1 -timeout 30m -run TestSoakNoFrameCrosses -v ./dataplane
+
 .PHONY: bench bench-quick
-bench: build ## measure the switch beside the kernel's bridge (root, an idle machine)
+bench: build ## measure the switch beside the kernel's bridge and others (root, an idle machine)
 	@.ci/deps ip
+	@.ci/deps $(BENCH_PROGRAMS) || echo "without them: $(BENCH_PROGRAMS)" >&2
 	$(GO) build -o bin/gxbench ./bench
 	@$(AS_ROOT); exec $$root bin/gxbench -gxswitch bin/gxswitch $(ARGS)
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"testing"
 
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/ports"
+	"gxswitch/shaping"
 )
 
 // source is a port that has the same frames again whenever it is read, and
@@ -31,10 +33,23 @@ func (s *source) Read(batch []frame.Frame, _ *ports.Buffers) int {
 
 func (s *source) Release() {}
 
-// onTrack calls f on the thread of a worker whose ports are a source of that
-// frame and count sinks; the station it may be for is pinned at the first. The
-// worker does nothing meanwhile but what f makes it do.
+// track is a worker whose ports are a source of one frame and some sinks.
+type track struct {
+	vnet, data []byte
+	sinks      int
+	vid        uint16            // in which station B is pinned at the first sink; 0: VLAN 1
+	in, out    func(*PortConfig) // settings of the source and of the sinks; nil: none
+}
+
+// onTrack runs f on a track whose ports have no settings.
 func onTrack(t testing.TB, vnet, data []byte, sinks int, f func(w *worker)) {
+	t.Helper()
+	track{vnet: vnet, data: data, sinks: sinks}.run(t, f)
+}
+
+// run calls f on the worker's thread. The worker does nothing meanwhile but what
+// f makes it do.
+func (tr track) run(t testing.TB, f func(w *worker)) {
 	t.Helper()
 	l := newLab(t)
 	m, err := ports.NewMemory()
@@ -43,20 +58,26 @@ func onTrack(t testing.TB, vnet, data []byte, sinks int, f func(w *worker)) {
 	}
 	src := &source{Port: m}
 	for i := range src.raw {
-		src.raw[i] = append(append(make([]byte, 0, frame.VNetLen+len(data)), vnet...), data...)
-		if vnet == nil {
-			src.raw[i] = append(make([]byte, frame.VNetLen), data...)
-		}
+		src.raw[i] = make([]byte, frame.VNetLen, frame.VNetLen+len(tr.data))
+		copy(src.raw[i], tr.vnet)
+		src.raw[i] = append(src.raw[i], tr.data...)
 	}
-	if err := l.sw.Attach(PortConfig{Name: "in", Network: "n", MTU: 1500, Up: true}, src); err != nil {
+	config := func(name string, set func(*PortConfig)) PortConfig {
+		c := PortConfig{Name: name, Network: "n", MTU: 1500, Up: true}
+		if set != nil {
+			set(&c)
+		}
+		return c
+	}
+	if err := l.sw.Attach(config("in", tr.in), src); err != nil {
 		t.Fatal(err)
 	}
-	for i := range sinks {
+	for i := range tr.sinks {
 		name := fmt.Sprint("out", i)
-		l.attach(PortConfig{Name: name, Network: "n", MTU: 1500, Up: true})
+		l.attach(config(name, tr.out))
 		l.ports[name].Discard()
 	}
-	if err := l.sw.AddFDB("out0", 1, mac(t, stB)); err != nil {
+	if err := l.sw.AddFDB("out0", max(tr.vid, 1), mac(t, stB)); err != nil {
 		t.Fatal(err)
 	}
 	w := l.sw.workers[0]
@@ -89,6 +110,53 @@ func TestBatchDoesNotAllocate(t *testing.T) {
 		onTrack(t, c.vnet, c.data, c.sinks, func(w *worker) {
 			if n := testing.AllocsPerRun(100, func() { w.turn() }); n != 0 {
 				t.Errorf("%s: a batch allocates %v times", c.name, n)
+			}
+		})
+	}
+}
+
+// everything is a guest's port with every setting that there is.
+func everything(t testing.TB, station, ip string) func(*PortConfig) {
+	return func(c *PortConfig) {
+		c.VLANs = vlans(t, "10p/20")
+		c.Policy = heldTo(t, station, ip)
+		c.Storm, c.MACLimit, c.Isolated, c.Twin = filter.MaxStormRate, 8, true, "nobody"
+		c.RateFrom, c.RateTo = shaping.FromCredit(1<<40, 1000), shaping.FromCredit(1<<40, 1000)
+	}
+}
+
+func TestBatchUnderPolicyDoesNotAllocate(t *testing.T) {
+	trunk := func(c *PortConfig) { c.Role, c.VLANs = Uplink, vlans(t, "1p/10/20") }
+	rest := guestMAC + ip4(guest4, neighbour4, 6, tcp)
+	lease := serverMAC + answer(ack, guest4, guestMAC)
+	for _, c := range []struct {
+		name string
+		track
+		left func(PortStats) bool
+	}{
+		{"a guest to one", track{data: unhex(t, stB+rest), sinks: 1, vid: 10, in: everything(t, guestMAC, "10.0.0.5"), out: trunk},
+			func(st PortStats) bool { return st.Forwarded > 0 && st.Flooded == 0 }},
+		{"a guest to all", track{data: unhex(t, all+rest), sinks: 8, in: everything(t, guestMAC, "10.0.0.5"), out: trunk},
+			func(st PortStats) bool { return st.Flooded > 0 }},
+		{"to guests", track{data: unhex(t, all+rest), sinks: 8, out: everything(t, guestMAC, "10.0.0.5"),
+			in: func(c *PortConfig) { c.Role, c.VLANs = Uplink, vlans(t, "10") }}, func(st PortStats) bool { return st.Flooded > 0 }},
+		{"an answer that is known to a guest", track{data: unhex(t, all+lease), sinks: 1, in: func(c *PortConfig) { c.Role = Uplink },
+			out: func(c *PortConfig) { c.Policy = filter.Policy{Antispoof: filter.MACIP, MAC: mac(t, guestMAC)} }},
+			func(st PortStats) bool { return st.Flooded > 0 }},
+		{"a forged MAC", track{data: unhex(t, all+neighbourMAC+payload), sinks: 1, in: everything(t, guestMAC, "10.0.0.5")},
+			func(st PortStats) bool { return st.RxDrops[frame.SpoofMAC] > 0 }},
+		{"between isolated ports", track{data: unhex(t, stB+rest), sinks: 1, vid: 10, in: everything(t, guestMAC, "10.0.0.5"), out: everything(t, stB, "10.0.0.6")},
+			func(st PortStats) bool { return st.RxDrops[frame.Isolated] > 0 }},
+		{"a storm", track{data: unhex(t, all+rest), sinks: 1, in: func(c *PortConfig) { c.Storm = 1 }},
+			func(st PortStats) bool { return st.RxDrops[frame.Storm] > 0 }},
+	} {
+		c.run(t, func(w *worker) {
+			if n := testing.AllocsPerRun(100, func() { w.turn() }); n != 0 {
+				t.Errorf("%s: a batch allocates %v times", c.name, n)
+			}
+			a := w.sw.attached[0] // its lock may be another's, who waits for this worker
+			if st := a.stats(); !c.left(st) {
+				t.Errorf("%s: the test tests something else: %+v, dropped %v", c.name, st, reasons(st.RxDrops))
 			}
 		})
 	}
@@ -133,6 +201,52 @@ func BenchmarkPipeline(b *testing.B) {
 				b.ReportAllocs()
 				batches := 0
 				for b.Loop() {
+					w.turn()
+					batches++
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(batches*ports.BatchSize), "ns/frame")
+			})
+		})
+	}
+}
+
+// BenchmarkPipelinePolicy is what a port's settings cost: TCP of 54 bytes to one
+// port, and to eight.
+func BenchmarkPipelinePolicy(b *testing.B) {
+	packet := guestMAC + ip4(guest4, neighbour4, 6, tcp)
+	one, eight := unhex(b, stB+packet), unhex(b, all+packet)
+	policy := func(a filter.Antispoof, ips ...string) func(*PortConfig) {
+		return func(c *PortConfig) {
+			if a != filter.Off {
+				c.Policy = heldTo(b, guestMAC, ips...)
+			}
+		}
+	}
+	access := func(c *PortConfig) { c.VLANs = vlans(b, "10") }
+	trunk := func(c *PortConfig) { c.VLANs = vlans(b, "1p/10/20") }
+	for _, c := range []struct {
+		name string
+		track
+	}{
+		{"off", track{data: one, sinks: 1}},
+		{"VLAN, untagged", track{data: one, sinks: 1, vid: 10, in: access, out: access}},
+		{"VLAN, tagged out", track{data: one, sinks: 1, vid: 10, in: access, out: trunk}},
+		{"beside a held guest", track{data: one, sinks: 1, out: func(c *PortConfig) { c.Policy = heldTo(b, stB) }}},
+		{"mac", track{data: one, sinks: 1, in: policy(filter.MAC)}},
+		{"mac+ip", track{data: one, sinks: 1, in: policy(filter.MACIP, "10.0.0.5", "fd00::5")}},
+		{"to a guest with mac+ip", track{data: one, sinks: 1, in: func(c *PortConfig) { c.Role = Uplink }, out: policy(filter.MACIP, "10.0.0.5", "fd00::5")}},
+		{"rates", track{data: one, sinks: 1, in: func(c *PortConfig) { c.RateFrom = shaping.FromCredit(1<<40, 1000) },
+			out: func(c *PortConfig) { c.RateTo = shaping.FromCredit(1<<40, 1000) }}},
+		{"flood-8 off", track{data: eight, sinks: 8}},
+		{"flood-8 storm", track{data: eight, sinks: 8, in: func(c *PortConfig) { c.Storm = filter.MaxStormRate }}},
+		{"storm, all dropped", track{data: eight, sinks: 8, in: func(c *PortConfig) { c.Storm = 1 }}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			c.run(b, func(w *worker) {
+				b.ReportAllocs()
+				batches := 0
+				for b.Loop() {
+					w.nanos += 10_000
 					w.turn()
 					batches++
 				}

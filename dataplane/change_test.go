@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/ports"
 )
@@ -197,6 +199,96 @@ func TestChangesLoseNothing(t *testing.T) {
 	}
 	if !a.closed.Load() || !b.closed.Load() {
 		t.Error("Close left a port open")
+	}
+}
+
+// VLANs and policy of both ports change under traffic, and every frame arrives,
+// once and in order, that all of these settings allow.
+func TestChangesOfPolicyLoseNothing(t *testing.T) {
+	const count = 60_000
+	held := heldTo(t, guestMAC)
+	heldIP := heldTo(t, guestMAC, "10.0.0.5")
+	from := []func(*PortConfig){
+		func(c *PortConfig) { c.VLANs = vlans(t, "10") },
+		func(c *PortConfig) { c.VLANs = vlans(t, "10p/20") },
+		func(c *PortConfig) { c.VLANs = vlans(t, "10p/1u/30-4094") },
+		func(c *PortConfig) { c.Policy = filter.Policy{} },
+		func(c *PortConfig) { c.Policy = held },
+		func(c *PortConfig) { c.Policy = heldIP },
+		func(c *PortConfig) { c.Isolated = !c.Isolated },
+		func(c *PortConfig) { c.Storm, c.MACLimit = 1-c.Storm, 1-c.MACLimit },
+	}
+	to := []func(*PortConfig){
+		func(c *PortConfig) { c.VLANs = vlans(t, "10") },
+		func(c *PortConfig) { c.VLANs = vlans(t, "1p/10") },
+		func(c *PortConfig) { c.VLANs = vlans(t, "20p/10u") },
+		func(c *PortConfig) { c.Policy = filter.Policy{} },
+		func(c *PortConfig) { c.Policy = heldTo(t, neighbourMAC, "10.0.0.6") },
+		func(c *PortConfig) { c.Storm, c.MACLimit = 1-c.Storm, 1-c.MACLimit },
+	}
+	l := newLab(t)
+	l.attach(PortConfig{Name: "a", Network: "n", MTU: 1500, Up: true, VLANs: vlans(t, "10")})
+	l.attach(PortConfig{Name: "b", Network: "n", MTU: 1500, Up: true, VLANs: vlans(t, "10")})
+	if err := l.sw.AddFDB("b", 10, mac(t, neighbourMAC)); err != nil {
+		t.Fatal(err)
+	}
+	packet := unhex(t, neighbourMAC+guestMAC+ip4(guest4, neighbour4, 253, "00000000"))
+	var received atomic.Uint32
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := uint32(0); n < count; n++ {
+			for n-received.Load() > 500 {
+				select {
+				case <-done:
+					return
+				case <-time.After(20 * time.Microsecond):
+				}
+			}
+			binary.BigEndian.PutUint32(packet[len(packet)-4:], n)
+			l.ports["a"].Inject(nil, packet)
+		}
+	})
+	wg.Go(func() {
+		defer close(done)
+		end := time.Now().Add(time.Minute)
+		for next := uint32(0); next < count; {
+			got := l.ports["b"].Sent()
+			for _, raw := range got {
+				if n := binary.BigEndian.Uint32(raw[len(raw)-4:]); n != next {
+					t.Errorf("frame %d came where %d was due", n, next)
+					return
+				}
+				next++
+			}
+			received.Store(next)
+			if len(got) == 0 {
+				if time.Now().After(end) {
+					t.Errorf("after a minute %d of %d frames have come", next, count)
+					return
+				}
+				time.Sleep(20 * time.Microsecond)
+			}
+		}
+	})
+	changes := 0
+	for r := rand.New(rand.NewPCG(1, 0)); ; changes++ {
+		select {
+		case <-done:
+			wg.Wait()
+			t.Logf("%d changes of settings", changes)
+			if st := l.stats("a"); st.Forwarded != count {
+				t.Errorf("of %d frames %d were forwarded, dropped %v", st.RxPackets, st.Forwarded, reasons(st.RxDrops))
+			}
+			if changes < 100 {
+				t.Errorf("%d changes only: the test tests nothing", changes)
+			}
+			l.checkSums()
+			return
+		default:
+		}
+		l.update("a", from[r.IntN(len(from))])
+		l.update("b", to[r.IntN(len(to))])
 	}
 }
 

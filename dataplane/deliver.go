@@ -12,22 +12,28 @@ func (w *worker) deliver(in, out *member, f *frame.Frame, vid uint16) {
 		return
 	}
 	if in.trusted && out.guard != nil && out.guard.Leased(f.Data(), w.now) {
-		out.leased(w.now)
+		out.leased(vid, w.now)
+		w.sw.leased.Store(true)
 	}
-	send := ports.Send{Frame: f, TCI: out.tci(f, vid), Tagged: out.leavesTagged(vid)}
-	if out.to != nil && !w.pace(out.to, f, vid, send.Tagged, send.TCI) {
+	if out.to != nil && !w.pace(out.to, in, f, vid, out.leavesTagged(vid)) {
 		return
 	}
-	w.enqueue(out.port, send)
+	w.enqueue(out, f, vid)
 }
 
 // enqueue puts a frame on a port's vector.
-func (w *worker) enqueue(p *port, send ports.Send) {
-	vec := &p.pending[w.index]
+func (w *worker) enqueue(out *member, f *frame.Frame, vid uint16) {
+	vec := &out.port.pending[w.index]
 	if len(*vec) == 0 {
-		w.dirty = append(w.dirty, p)
+		w.dirty = append(w.dirty, out.port)
 	}
-	*vec = append(*vec, send)
+	*vec = append(*vec, ports.Send{Frame: f, TCI: out.tci(f, vid), Tagged: out.leavesTagged(vid)})
+}
+
+// unwraps reports whether the frame would leave with an inner tag for its outer
+// one: a hop into another VLAN.
+func (m *member) unwraps(f *frame.Frame, vid uint16) bool {
+	return f.HasInnerTag() && !m.leavesTagged(vid)
 }
 
 // leavesTagged reports whether frames of the VLAN leave by the port with a tag.
@@ -44,12 +50,16 @@ func (m *member) tci(f *frame.Frame, vid uint16) uint16 {
 	return f.TCI&0xf000 | vid
 }
 
-// leased takes addresses that a server gave this guest from the others, who had
-// them before.
-func (m *member) leased(now int64) {
+// leased takes addresses that a server gave this guest in a VLAN from those that
+// had them before, and gives them to its twin.
+func (m *member) leased(vid uint16, now int64) {
 	for _, l := range m.guard.Leases(now) {
-		for _, other := range m.up {
-			if other != m && other.guard != nil && other.guard != m.guard {
+		for _, other := range m.all {
+			switch {
+			case other == m || other.guard == nil || !other.vlans.Carries(vid):
+			case other == m.twin:
+				other.guard.Allow(l.Addr, l.Expires, now)
+			default:
 				other.guard.Revoke(l.Addr)
 			}
 		}

@@ -36,37 +36,22 @@ func (l *modelLab) step(t *rapid.T) (frames int) {
 	op := rapid.IntRange(0, 19).Draw(t, "operation")
 	station := frame.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(1, 7).Draw(t, "station"))}
 	vid := rapid.SampledFrom(modelVIDs).Draw(t, "VLAN")
-	key := modelKey{p.cfg.Network, string(station[:]), vid}
 	switch op {
 	case 0:
 		l.toggleUp(p)
 	case 1:
-		err := l.sw.AddFDB(port, uint16(vid), station)
-		e := l.model.fdb[key]
-		if refused := e.pinned && e.port != port; refused != (err != nil) {
-			t.Fatalf("AddFDB(%s, %d, %v) where there is %+v: %v", port, vid, station, e, err)
-		}
-		if err == nil {
-			l.model.fdb[key] = modelEntry{port, true}
-		}
+		l.addFDB(t, p, vid, station)
 	case 2:
-		_, known := l.model.fdb[key]
-		if ok, err := l.sw.DelFDB(p.cfg.Network, uint16(vid), station); ok != known || err != nil {
-			t.Fatalf("DelFDB(%d, %v): %v, %v; want %v", vid, station, ok, err, known)
-		}
-		delete(l.model.fdb, key)
+		l.delFDB(t, p.cfg.Network, vid, station)
 	case 3:
-		want := l.model.forget(port)
-		if n, err := l.sw.FlushFDB("", port); n != want || err != nil {
-			t.Fatalf("FlushFDB(%s): %d, %v; want %d", port, n, err, want)
-		}
+		l.flush(t, port)
 	case 4:
 		mtu := rapid.SampledFrom([]int{576, 1500, 9000}).Draw(t, "MTU")
 		l.update(port, func(c *PortConfig) { c.MTU = mtu })
 		p.cfg.MTU = mtu
 	case 5, 6:
 		if p.cfg.UplinkVLAN == 0 {
-			l.setVLANs(p, p.randomVLANs(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "VLANs") }))
+			l.setVLANs(p, randomVLANs(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "VLANs") }))
 		}
 	case 7:
 		l.toggleIsolated(p)

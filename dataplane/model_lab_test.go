@@ -51,7 +51,7 @@ var modelPorts = []modelSpec{
 	// One NIC, a network per VLAN of it, and one with all the others.
 	{PortConfig: PortConfig{Name: "nic", Network: "br0", Role: Uplink, MTU: 1500, UplinkVLAN: 4094, Local: frame.MAC{2, 0, 0, 0, 0, 9}}, vlans: someVLANs(1, nil)},
 	{PortConfig: PortConfig{Name: "nic in br1", Network: "br1", Role: Uplink, MTU: 1500, UplinkVLAN: 4093, Local: frame.MAC{2, 0, 0, 0, 0, 9}}, vlans: someVLANs(1, nil), of: "nic"},
-	{PortConfig: PortConfig{Name: "nic in tagged0", Network: "tagged0", Role: Uplink, MTU: 1500, Local: frame.MAC{2, 0, 0, 0, 0, 9}}, vlans: someVLANs(1, []int{10, 20, 30}), of: "nic"},
+	{PortConfig: PortConfig{Name: "nic in tagged0", Network: "tagged0", Role: Uplink, MTU: 1500, Local: frame.MAC{2, 0, 0, 0, 0, 9}}, of: "nic"},
 	{PortConfig: PortConfig{Name: "in br0", Network: "br0", MTU: 1500}},
 	{PortConfig: PortConfig{Name: "in br1", Network: "br1", MTU: 1500}},
 	{PortConfig: PortConfig{Name: "in br1 too", Network: "br1", MTU: 1500}, vlans: someVLANs(10, []int{1})},
@@ -86,13 +86,9 @@ func parseVLANs(t testing.TB, s modelSet) vlan.Set {
 }
 
 // randomVLANs is a set for a port; pick(n) is a number below n.
-func (p *modelPort) randomVLANs(pick func(n int) int) modelSet {
-	vids := modelVIDs
-	if len(p.wire.members) > 1 {
-		vids = []int{1, 10, 20, 30} // the other networks have theirs
-	}
+func randomVLANs(pick func(n int) int) modelSet {
 	var tagged, untagged []int
-	for _, v := range vids {
+	for _, v := range modelVIDs {
 		switch pick(3) {
 		case 0:
 			tagged = append(tagged, v)
@@ -100,7 +96,7 @@ func (p *modelPort) randomVLANs(pick func(n int) int) modelSet {
 			untagged = append(untagged, v)
 		}
 	}
-	pvid := vids[pick(len(vids))]
+	pvid := modelVIDs[pick(len(modelVIDs))]
 	return someVLANs(pvid, slices.DeleteFunc(tagged, func(v int) bool { return v == pvid }), untagged...)
 }
 
@@ -170,7 +166,8 @@ func (l *modelLab) close(t failer) {
 	}
 }
 
-// toggleUp, setVLANs and toggleIsolated change a port here and there.
+// What follows changes the switch and the model alike.
+
 func (l *modelLab) toggleUp(p *modelPort) {
 	up := !p.cfg.Up
 	l.update(p.cfg.Name, func(c *PortConfig) { c.Up = up })
@@ -189,6 +186,34 @@ func (l *modelLab) toggleIsolated(p *modelPort) {
 	isolated := !p.cfg.Isolated
 	l.update(p.cfg.Name, func(c *PortConfig) { c.Isolated = isolated })
 	p.cfg.Isolated = isolated
+}
+
+func (l *modelLab) addFDB(t failer, p *modelPort, vid int, station frame.MAC) {
+	key := modelKey{p.cfg.Network, string(station[:]), vid}
+	err := l.sw.AddFDB(p.cfg.Name, uint16(vid), station)
+	e := l.model.fdb[key]
+	if refused := e.pinned && e.port != p.cfg.Name; refused != (err != nil) {
+		t.Fatalf("AddFDB(%s, %d, %v) where there is %+v: %v", p.cfg.Name, vid, station, e, err)
+	}
+	if err == nil {
+		l.model.fdb[key] = modelEntry{p.cfg.Name, true}
+	}
+}
+
+func (l *modelLab) delFDB(t failer, network string, vid int, station frame.MAC) {
+	key := modelKey{network, string(station[:]), vid}
+	_, known := l.model.fdb[key]
+	if ok, err := l.sw.DelFDB(network, uint16(vid), station); ok != known || err != nil {
+		t.Fatalf("DelFDB(%s, %d, %v): %v, %v; want %v", network, vid, station, ok, err, known)
+	}
+	delete(l.model.fdb, key)
+}
+
+func (l *modelLab) flush(t failer, port string) {
+	want := l.model.forget(port)
+	if n, err := l.sw.FlushFDB("", port); n != want || err != nil {
+		t.Fatalf("FlushFDB(%s): %d, %v; want %d", port, n, err, want)
+	}
 }
 
 // memory attaches a port in memory.

@@ -259,7 +259,7 @@ func (m *model) decide(in *modelPort, f *modelFrame) frame.DropReason {
 	why, any := frame.NoDestination, false
 	for _, name := range m.order {
 		out := m.ports[name]
-		if out == in || !out.cfg.Up || out.cfg.Network != in.cfg.Network || !out.vlans.carries(f.vid) {
+		if out == in || !out.cfg.Up || out.cfg.Network != in.cfg.Network || !out.takes(f.vid) {
 			continue
 		}
 		switch r := refuses(in, out, f, forHost); r {
@@ -276,9 +276,22 @@ func (m *model) decide(in *modelPort, f *modelFrame) frame.DropReason {
 	return why
 }
 
+// takes reports whether frames of a VLAN may leave by the port: also, on a NIC of
+// several networks, whether the tag would be another's.
+func (p *modelPort) takes(vid int) bool {
+	if p.cfg.UplinkVLAN == 0 && !p.vlans.leavesUntagged(vid) {
+		for _, other := range p.wire.members {
+			if int(other.cfg.UplinkVLAN) == vid {
+				return false
+			}
+		}
+	}
+	return p.vlans.carries(vid)
+}
+
 // refuses says why a frame may not go from one port to another.
 func refuses(in, out *modelPort, f *modelFrame, forHost bool) frame.DropReason {
-	if !out.vlans.carries(f.vid) {
+	if !out.takes(f.vid) {
 		return frame.VLANDenied
 	}
 	if in.cfg.Isolated && out.cfg.Isolated {

@@ -31,11 +31,10 @@ type pacer struct {
 
 // held is a copy of a frame that waits.
 type held struct {
-	f   frame.Frame
-	vid uint16
-	tag bool // leaves tagged, with tci
-	tci uint16
-	mem []byte
+	f        frame.Frame
+	vid      uint16
+	isolated bool // it came from an isolated port
+	mem      []byte
 }
 
 // Copies come in two sizes: most frames fit the first.
@@ -110,33 +109,55 @@ func (p *pacer) flush(now int64) {
 // pace reports whether the frame passes at once. If not, the frame is taken care
 // of: a copy of it waits, or it was dropped and counted. A super-frame that would
 // keep others waiting for long is cut first.
-func (w *worker) pace(p *pacer, f *frame.Frame, vid uint16, tagged bool, tci uint16) bool {
+func (w *worker) pace(p *pacer, in *member, f *frame.Frame, vid uint16, tagged bool) bool {
 	bytes := f.WireBytes(tagged)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if (p.owner == nil || p.owner == w) && (!f.IsGSO() || !p.shaper.Cut(bytes, w.nanos)) && p.shaper.Pass(bytes, w.nanos) {
+		p.mu.Unlock()
 		return true
 	}
+	w.wait(p, in, f, vid, tagged)
+	p.mu.Unlock()
+	return false
+}
+
+// wait copies the frame, or the frames that it is on the wire, to the shaper's
+// queue; p.mu is held.
+func (w *worker) wait(p *pacer, in *member, f *frame.Frame, vid uint16, tagged bool) {
 	if p.owner == nil {
 		p.owner = w
 		w.pacing = append(w.pacing, p)
 	}
 	hash := f.FlowHash()
-	wait := func(raw []byte) {
+	enqueue := func(raw []byte) {
 		h := hold(raw, f)
-		h.vid, h.tag, h.tci = vid, tagged, tci
+		h.vid, h.isolated = vid, in.cfg.Isolated
 		p.shaper.Enqueue(h, hash, h.f.WireBytes(tagged), w.nanos)
 	}
-	if f.IsGSO() && p.shaper.Cut(bytes, w.nanos) {
+	if f.IsGSO() && p.shaper.Cut(f.WireBytes(tagged), w.nanos) {
 		if w.segment == nil {
 			w.segment = make([]byte, frame.VNetLen+frame.TagLen+frame.MaxLen)
 		}
-		if f.Segment(false, 0, w.segment, wait) {
-			return false
+		if f.Segment(false, 0, w.segment, enqueue) {
+			return
 		}
 	}
-	wait(f.Raw)
-	return false
+	enqueue(f.Raw)
+}
+
+// recheck asks again what may have changed while the frame waited.
+func (p *pacer) recheck(m *member, h *held) frame.DropReason {
+	switch {
+	case !m.carries(h.vid):
+		return frame.VLANDenied
+	case p.from:
+		return frame.Pass // where it may go is decided now
+	case m.unwraps(&h.f, h.vid):
+		return frame.VLANDenied
+	case m.cfg.Isolated && h.isolated:
+		return frame.Isolated
+	}
+	return frame.Pass
 }
 
 // drainBatch is how many frames of one pacer go at a time: others get their turn.
@@ -182,10 +203,15 @@ func (w *worker) drainPacer(v *view, p *pacer) (frames int, next int64) {
 
 	var t tally
 	for _, h := range w.released {
-		if p.from {
+		switch reason := p.recheck(m, h); {
+		case reason != frame.Pass && p.from:
+			m.port.counters.rxDrops[reason].Add(uint64(h.f.Segments))
+		case reason != frame.Pass:
+			m.port.counters.txDrops[reason].Add(uint64(h.f.Segments))
+		case p.from:
 			w.pass(v, m, &h.f, h.vid, &t)
-		} else {
-			w.enqueue(m.port, ports.Send{Frame: &h.f, TCI: h.tci, Tagged: h.tag})
+		default:
+			w.enqueue(m, &h.f, h.vid)
 		}
 	}
 	if p.from {

@@ -89,14 +89,15 @@ func (w *worker) process(v *view, in *member, frames []frame.Frame) {
 			}
 		}
 		d := f.Data()
+		if in.owners != nil && in.steals(d) { // before a guard could learn it
+			c.rxDrops[frame.SpoofMAC].Add(n)
+			continue
+		}
 		if in.guard != nil {
 			if reason := in.guard.Ingress(d, now); reason != frame.Pass {
 				c.rxDrops[reason].Add(n)
 				continue
 			}
-		} else if in.owners != nil && in.steals(d) {
-			c.rxDrops[frame.SpoofMAC].Add(n)
-			continue
 		}
 		if in.noWay && !v.fromHost(d) {
 			c.rxDrops[frame.NoRoute].Add(n)
@@ -112,7 +113,7 @@ func (w *worker) process(v *view, in *member, frames []frame.Frame) {
 		inVLAN.bytes += bytes
 
 		// police
-		if in.from != nil && !w.pace(in.from, f, vid, f.Tagged, f.TCI) {
+		if in.from != nil && !w.pace(in.from, in, f, vid, f.Tagged) {
 			continue
 		}
 		w.pass(v, in, f, vid, &t)
@@ -164,9 +165,6 @@ func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally)
 // steals reports whether the frame's source is the MAC of a guest elsewhere
 // that is held to it.
 func (m *member) steals(d []byte) bool {
-	if m.cfg.Role != Guest {
-		return false
-	}
 	owner := m.owners[[6]byte(d[6:12])]
 	return owner != nil && owner != m && owner != m.twin
 }
@@ -195,7 +193,7 @@ func (w *worker) unicast(v *view, in *member, id fdb.PortID, f *frame.Frame, vid
 func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) frame.DropReason {
 	reason, any := frame.NoDestination, false
 	for _, out := range in.up {
-		if out == in || !out.vlans.Carries(vid) {
+		if out == in || !out.carries(vid) {
 			continue
 		}
 		if r := v.mayLeave(in, out, f, vid); r != frame.Pass {
@@ -216,7 +214,7 @@ func (w *worker) flood(v *view, in *member, f *frame.Frame, vid uint16) frame.Dr
 // mayLeave says whether a frame from one port may leave by another.
 func (v *view) mayLeave(in, out *member, f *frame.Frame, vid uint16) frame.DropReason {
 	switch {
-	case !out.vlans.Carries(vid):
+	case !out.carries(vid):
 		return frame.VLANDenied
 	case in.cfg.Isolated && out.cfg.Isolated:
 		return frame.Isolated
@@ -224,8 +222,8 @@ func (v *view) mayLeave(in, out *member, f *frame.Frame, vid uint16) frame.DropR
 		return frame.SamePort // split horizon: the two are one NIC
 	case out.noWay && !v.toHost(f.Data()):
 		return frame.NoRoute
-	case f.HasInnerTag() && !out.leavesTagged(vid):
-		return frame.VLANDenied // its inner tag would be the outer one: a hop into another VLAN
+	case out.unwraps(f, vid):
+		return frame.VLANDenied
 	}
 	return frame.Pass
 }

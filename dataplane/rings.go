@@ -14,6 +14,8 @@ const (
 	maxLong  = 32               // ports that may have one at a time: 256 MiB
 	quietFor = 60 * time.Second // without loss and nearly without frames
 	quiet    = 1000             // frames a second
+
+	lossTick = 50 * time.Millisecond // how soon a loss is noticed
 )
 
 // ringWatch is what Switch.tick remembers of a port's ring, a second ago.
@@ -33,7 +35,7 @@ const (
 	shrink
 )
 
-// judge is called each second with the port's counters.
+// judge is called each second, and soon after a loss, with the port's counters.
 func (r *ringWatch) judge(lost, read uint64) verdict {
 	losing, frames := lost != r.lost, read-r.read
 	r.lost, r.read = lost, read

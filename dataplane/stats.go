@@ -3,8 +3,10 @@ package dataplane
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"gxswitch/fdb"
+	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
 	"gxswitch/shaping"
@@ -81,7 +83,8 @@ func (s *Switch) NetworkStats() []NetworkStats {
 }
 
 // VLANStats are a VLAN of a network that is in use: a port sends it untagged, or
-// names it, or frames came in it.
+// names it, or frames came in it. A port that carries more than namesAtMost VLANs
+// names none of them.
 type VLANStats struct {
 	Network            string
 	VLAN               uint16
@@ -89,6 +92,8 @@ type VLANStats struct {
 	RxPackets, RxBytes uint64   // that entered the network
 	FDBEntries         int
 }
+
+const namesAtMost = 256
 
 // VLANStats returns the VLANs in use of every network, in no order.
 func (s *Switch) VLANStats() []VLANStats {
@@ -118,7 +123,7 @@ func (s *Switch) VLANStats() []VLANStats {
 					v.Untagged = append(v.Untagged, a.cfg.Name)
 				default:
 					v.Tagged = append(v.Tagged, a.cfg.Name)
-					named = named || !a.cfg.VLANs.IsZero() && a.cfg.VLANs != vlan.Default() || a.cfg.UplinkVLAN != 0
+					named = named || a.port.names
 				}
 			}
 			if c != nil || len(v.Untagged) > 0 || named {
@@ -129,18 +134,48 @@ func (s *Switch) VLANStats() []VLANStats {
 	return all
 }
 
-// Leases are the addresses that a port's guest has from DHCP, as far as its guard
-// has seen.
-func (s *Switch) Leases(port string) (all []netip.Addr) {
+// Lease is an address that a port's guest has from DHCP, as its guard saw it.
+type Lease struct {
+	Addr    netip.Addr
+	Expires time.Time // zero: never
+}
+
+// Leases lists them.
+func (s *Switch) Leases(port string) (all []Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a, _ := s.find(port); a != nil && a.port.guard != nil {
-		for _, l := range a.port.guard.Leases(s.clock.Load()) {
-			all = append(all, l.Addr)
+	a, _ := s.find(port)
+	if a == nil || a.port.guard == nil {
+		return nil
+	}
+	for _, l := range a.port.guard.Leases(s.clock.Load()) {
+		lease := Lease{Addr: l.Addr}
+		if l.Expires != filter.Forever {
+			lease.Expires = s.started.Add(time.Duration(l.Expires) * time.Second)
 		}
+		all = append(all, lease)
 	}
 	return all
 }
+
+// Allow gives a port's guest a lease that an earlier daemon saw.
+func (s *Switch) Allow(port string, l Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, _ := s.find(port)
+	if a == nil || a.port.guard == nil {
+		return
+	}
+	expires := int64(filter.Forever)
+	if !l.Expires.IsZero() {
+		expires = int64(l.Expires.Sub(s.started) / time.Second)
+	}
+	a.port.guard.Allow(l.Addr, expires, s.clock.Load())
+}
+
+// LeasesChanged reports whether a guest was given an address since the last
+// call.
+func (s *Switch) LeasesChanged() bool { return s.leased.Swap(false) }
 
 // Pacing returns what a port's rate limits have done; nil in a direction that has
 // none.
@@ -180,18 +215,18 @@ func (s *Switch) FDB(network string) ([]FDBEntry, error) {
 }
 
 // AddFDB pins an address to a port. VLAN 1 is that of untagged frames.
-func (s *Switch) AddFDB(port string, vlan uint16, mac frame.MAC) error {
+func (s *Switch) AddFDB(port string, vid uint16, mac frame.MAC) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, id := s.find(port)
 	if a == nil {
 		return fmt.Errorf("port %s: %w", port, ErrNoPort)
 	}
-	return s.networks[a.cfg.Network].table.Add(fdb.MakeKey(vlan, mac), id, fdb.Static)
+	return s.networks[a.cfg.Network].table.Add(fdb.MakeKey(vid, mac), id, fdb.Static)
 }
 
 // DelFDB removes an address of any kind but local; false if there is none.
-func (s *Switch) DelFDB(network string, vlan uint16, mac frame.MAC) (bool, error) {
+func (s *Switch) DelFDB(network string, vid uint16, mac frame.MAC) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	net := s.networks[network]
@@ -199,11 +234,11 @@ func (s *Switch) DelFDB(network string, vlan uint16, mac frame.MAC) (bool, error
 		return false, fmt.Errorf("network %s: %w", network, ErrNoNetwork)
 	}
 	for _, a := range s.attached {
-		if a != nil && a.cfg.Network == network && a.cfg.Local == mac && vlan == defaultVID {
+		if a != nil && a.cfg.Network == network && a.cfg.Local == mac && a.cfg.localKey() == fdb.MakeKey(vid, mac) {
 			return false, fmt.Errorf("%s is the host's own address: %w", mac, fdb.ErrExists)
 		}
 	}
-	return net.table.Delete(fdb.MakeKey(vlan, mac)), nil
+	return net.table.Delete(fdb.MakeKey(vid, mac)), nil
 }
 
 // FlushFDB forgets the addresses that were learned in a network, or, where port

@@ -27,6 +27,9 @@ type Switch struct {
 	view  atomic.Pointer[view]
 	clock atomic.Int64 // seconds since New, for the FDB's stamps
 
+	losing atomic.Bool // a worker read of losses
+	leased atomic.Bool // a guard learned a lease: see LeasesChanged
+
 	workers []*worker
 	log     *slog.Logger
 	started time.Time
@@ -110,6 +113,7 @@ var (
 	ErrTooMany    = errors.New("too many ports")
 	ErrShared     = errors.New("another port has this VLAN of the interface")
 	errNotUnicast = errors.New("is no unicast address")
+	errNoVLAN     = errors.New("no such VLAN")
 )
 
 const maxPorts = 1 << 16
@@ -168,10 +172,11 @@ func (s *Switch) Close() error {
 func (s *Switch) Workers() int { return len(s.workers) }
 
 // tick moves the clock, ages addresses, collects ring losses before the kernel's
-// 32-bit counter can wrap, and looks after the rings' lengths.
+// 32-bit counter can wrap, and looks after the rings' lengths: at those that lose
+// frames at once, at the others each second.
 func (s *Switch) tick() {
 	defer close(s.ticked)
-	t := time.NewTicker(time.Second)
+	t := time.NewTicker(lossTick)
 	defer t.Stop()
 	for {
 		select {
@@ -180,19 +185,26 @@ func (s *Switch) tick() {
 		case <-t.C:
 		}
 		now := int64(time.Since(s.started) / time.Second)
-		s.clock.Store(now)
+		second := now != s.clock.Swap(now)
+		if !second && !s.losing.Swap(false) {
+			continue
+		}
 		s.mu.Lock()
 		nets := slices.Collect(maps.Values(s.networks))
 		for on, of := range s.open() {
-			var read uint64
-			for _, a := range of {
-				read += a.port.counters.rxPackets.Load()
+			if on.losing.Swap(false) || second {
+				var read uint64
+				for _, a := range of {
+					read += a.port.counters.rxPackets.Load()
+				}
+				s.watchRing(on, of[0].cfg.Name, read)
 			}
-			s.watchRing(on, of[0].cfg.Name, read)
 		}
 		s.mu.Unlock()
-		for _, n := range nets {
-			n.table.Age(now)
+		if second {
+			for _, n := range nets {
+				n.table.Age(now)
+			}
 		}
 	}
 }
@@ -280,7 +292,10 @@ func (s *Switch) Attach(cfg PortConfig, io ports.Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	on := &wire{io: io}
-	err := s.attach(cfg, on)
+	err := s.vlanFree(on, cfg.UplinkVLAN)
+	if err == nil {
+		err = s.attach(cfg, on)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("port %s: %w", cfg.Name, err), io.Close())
 	}
@@ -298,13 +313,24 @@ func (s *Switch) Share(cfg PortConfig, of string) error {
 	if first == nil {
 		return fmt.Errorf("port %s: %s: %w", cfg.Name, of, ErrNoPort)
 	}
-	for _, a := range s.open()[first.port.wire] {
-		if a.cfg.UplinkVLAN == cfg.UplinkVLAN {
-			return fmt.Errorf("port %s: %w: %s", cfg.Name, ErrShared, a.cfg.Name)
-		}
+	if err := s.vlanFree(first.port.wire, cfg.UplinkVLAN); err != nil {
+		return fmt.Errorf("port %s: %w", cfg.Name, err)
 	}
 	if err := s.attach(cfg, first.port.wire); err != nil {
 		return fmt.Errorf("port %s: %w", cfg.Name, err)
+	}
+	return nil
+}
+
+// vlanFree reports whether no port has that VLAN of the interface.
+func (s *Switch) vlanFree(on *wire, vid uint16) error {
+	if vid > vlan.MaxVID {
+		return fmt.Errorf("VLAN %d: %w", vid, errNoVLAN)
+	}
+	for _, a := range s.open()[on] {
+		if a.cfg.UplinkVLAN == vid {
+			return fmt.Errorf("%w: %s", ErrShared, a.cfg.Name)
+		}
 	}
 	return nil
 }
@@ -349,7 +375,14 @@ func (s *Switch) attach(cfg PortConfig, on *wire) error {
 
 // hold makes what the port is held to follow its settings.
 func (p *port) hold(id fdb.PortID, old, cfg PortConfig, now int64) {
-	p.carries = cfg.vlans()
+	p.carries, p.names = cfg.vlans(), true
+	n := 0
+	for range p.carries.All() {
+		if n++; n > namesAtMost {
+			p.names = false
+			break
+		}
+	}
 	for _, r := range []struct {
 		pacer *(*pacer)
 		from  bool
@@ -362,8 +395,8 @@ func (p *port) hold(id fdb.PortID, old, cfg PortConfig, now int64) {
 		}
 	}
 	switch {
-	case cfg.Policy.Equal(filter.Policy{MAC: cfg.Policy.MAC, IP: cfg.Policy.IP}):
-		p.guard = nil
+	case cfg.Policy.Equal(filter.Policy{IP: cfg.Policy.IP}):
+		p.guard = nil // one with a MAC learns leases also while nothing is refused
 	case p.guard == nil:
 		p.guard = filter.NewGuard(cfg.Policy)
 	case !cfg.Policy.Equal(old.Policy):
@@ -445,8 +478,8 @@ func (s *Switch) leastLoaded() *worker {
 	return s.workers[best]
 }
 
-// Update changes a port's settings without detaching it. The name, the network,
-// the role and the uplink's VLAN stay as they are.
+// Update changes a port's settings without detaching it. The name, the network
+// and the role stay as they are.
 func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -457,9 +490,14 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	old := a.cfg
 	cfg := old
 	change(&cfg)
-	cfg.Name, cfg.Network, cfg.Role, cfg.UplinkVLAN = old.Name, old.Network, old.Role, old.UplinkVLAN
+	cfg.Name, cfg.Network, cfg.Role = old.Name, old.Network, old.Role
 	if reflect.DeepEqual(cfg, old) {
 		return nil
+	}
+	if cfg.UplinkVLAN != old.UplinkVLAN {
+		if err := s.vlanFree(a.port.wire, cfg.UplinkVLAN); err != nil {
+			return fmt.Errorf("port %s: %w", name, err)
+		}
 	}
 	net := s.networks[cfg.Network]
 	if cfg.Local != old.Local || cfg.localKey() != old.localKey() {
@@ -472,7 +510,7 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 	a.port.hold(id, old, cfg, s.nanos())
 	a.cfg = cfg
 	s.publish()
-	if !cfg.Up && old.Up || cfg.vlans() != old.vlans() {
+	if !cfg.Up && old.Up || cfg.vlans() != old.vlans() || cfg.UplinkVLAN != old.UplinkVLAN {
 		net.table.FlushPort(id)
 	}
 	return nil

@@ -50,16 +50,18 @@ type member struct {
 	net     *network
 	port    *port
 	vlans   vlan.Set
+	others  *[4096]*member // on a shared NIC: the members that have VLANs of it for themselves
 	pvid    uint16
-	guard   *filter.Guard // nil: none
-	storm   *filter.Storm // nil: no limit
-	from    *pacer        // of frames from the port; nil: never had a limit
-	to      *pacer        // of frames to the port, likewise
-	trusted bool          // what it says of leases is believed
-	twin    *member       // the other interface of the same virtual NIC, nil without one
-	up      []*member     // the network's members that are up, to flood to: one slice for all of them
-	owners  map[frame.MAC]*member
-	noWay   bool // a host leg that only the host's own addresses may use
+	guard   *filter.Guard         // nil: none
+	storm   *filter.Storm         // nil: no limit
+	from    *pacer                // of frames from the port; nil: never had a limit
+	to      *pacer                // of frames to the port, likewise
+	trusted bool                  // what it says of leases is believed
+	twin    *member               // the other interface of the same virtual NIC, nil without one
+	up      []*member             // the network's members that are up, to flood to: one slice for all of them
+	all     []*member             // the network's members, likewise
+	owners  map[frame.MAC]*member // guests whose MAC this one may not use; nil for one that is held to its own
+	noWay   bool                  // a host leg that only the host's own addresses may use
 }
 
 // network outlives views.
@@ -91,6 +93,7 @@ type wire struct {
 	worker  *worker // who reads it
 	members int     // ports that share it; guarded by Switch.mu, as ring is
 	ring    ringWatch
+	losing  atomic.Bool // set by the worker, for Switch.tick
 }
 
 // port outlives views: an interface in one network, with its counters, and what
@@ -103,6 +106,7 @@ type port struct {
 	// Guarded by Switch.mu; members have their own:
 
 	carries  vlan.Set
+	names    bool // its VLANs are few: see VLANStats
 	guard    *filter.Guard
 	storm    *filter.Storm
 	from, to *pacer // kept when a limit is lifted: they may hold frames
@@ -131,13 +135,21 @@ func (s *Switch) build() *view {
 		byNet[m.net] = append(byNet[m.net], m)
 		byName[m.cfg.Name] = m
 	}
+	for _, e := range v.entries {
+		if e != nil && e.rest != nil {
+			e.rest.others = e.byVLAN
+		}
+	}
 	for _, ms := range byNet {
 		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up })
 		owners := owners(ms)
 		for _, m := range ms {
-			m.up, m.owners = up, owners
+			m.up, m.all = up, ms
+			if m.cfg.Role == Guest && !m.held() {
+				m.owners = owners
+			}
 			if twin := byName[m.cfg.Twin]; twin != nil && twin.net == m.net {
-				m.twin = twin
+				m.twin, twin.twin = twin, m
 			}
 		}
 	}
@@ -206,22 +218,35 @@ func (e *entry) take(f *frame.Frame) *member {
 	return e.rest
 }
 
-// owners are the guests whose MAC is known and held to: nobody else may use it.
-// Two that have the same (a migration within the host) hold neither.
+// carries reports whether frames of the VLAN may leave by the port. What other
+// networks have of a shared NIC is theirs alone.
+func (m *member) carries(vid uint16) bool {
+	return m.vlans.Carries(vid) && (m.others == nil || m.others[vid] == nil || m.vlans.Untagged(vid))
+}
+
+// held reports whether the guest's MAC is told and it is held to it.
+func (m *member) held() bool {
+	return m.cfg.Policy.Antispoof != filter.Off && !m.cfg.Policy.MAC.IsZero()
+}
+
+// owners are the guests that are held to a MAC: nobody else may use it. Two that
+// have the same (a migration within the host) hold neither, but twins are one.
 func owners(ms []*member) map[frame.MAC]*member {
 	var all map[frame.MAC]*member
 	for _, m := range ms {
-		if m.cfg.Policy.Antispoof == filter.Off || m.cfg.Policy.MAC.IsZero() {
+		if !m.held() {
 			continue
 		}
 		if all == nil {
 			all = map[frame.MAC]*member{}
 		}
-		if _, twice := all[m.cfg.Policy.MAC]; twice {
-			all[m.cfg.Policy.MAC] = nil
-			continue
+		mac := m.cfg.Policy.MAC
+		switch first, twice := all[mac]; {
+		case !twice:
+			all[mac] = m
+		case first == nil || first.cfg.Twin != m.cfg.Name && m.cfg.Twin != first.cfg.Name:
+			all[mac] = nil
 		}
-		all[m.cfg.Policy.MAC] = m
 	}
 	return all
 }

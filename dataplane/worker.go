@@ -173,6 +173,9 @@ func (w *worker) turn() int {
 		if e := v.entry(r.wire); e != nil {
 			if got := r.io.Read(w.batch[n:], w.buffers); got > 0 {
 				w.runs = append(w.runs, run{r, e, n, n + got})
+				if r.io.Losing() && !r.losing.Swap(true) {
+					w.sw.losing.Store(true)
+				}
 				n += got
 			}
 		}

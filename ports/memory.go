@@ -132,6 +132,9 @@ func (m *Memory) Write(frames []Send, _ *Scratch) Result {
 // FD implements Port.
 func (m *Memory) FD() int { return m.fd }
 
+// Losing implements Port: nobody needs to know at once.
+func (m *Memory) Losing() bool { return false }
+
 // Lost implements Port.
 func (m *Memory) Lost() uint64 { return m.lost.Load() }
 

@@ -91,6 +91,9 @@ func (p *Packet) Lost() uint64 {
 	return p.lost.Add(uint64(st.Drops))
 }
 
+// Losing implements Port.
+func (p *Packet) Losing() bool { return p.ring.losing }
+
 // Slots implements Resizer.
 func (p *Packet) Slots() int { return p.ring.slots }
 

@@ -48,6 +48,8 @@ type receiveRing struct {
 	head  int // next slot to read
 	tail  int // first slot that was read and not given back
 	out   int // slots between tail and head
+
+	losing bool // a frame of the last Read said so
 }
 
 func (r *receiveRing) open(ifindex int, opt PacketOptions) error {
@@ -125,12 +127,16 @@ func (r *receiveRing) header(slot int) *tpacket2Hdr {
 // Read implements Port.
 func (p *Packet) Read(batch []frame.Frame, buf *Buffers) int {
 	r := &p.ring
+	r.losing = false
 	n := 0
 	for n < len(batch) && r.out < r.slots {
 		h := r.header(r.head)
 		status := atomic.LoadUint32(&h.status)
 		if status&unix.TP_STATUS_USER == 0 {
 			break
+		}
+		if status&unix.TP_STATUS_LOSING != 0 {
+			r.losing = true
 		}
 		long := status&unix.TP_STATUS_COPY != 0 && h.snaplen < h.len
 		if long && buf.full() {

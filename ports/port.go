@@ -36,6 +36,10 @@ type Port interface {
 	// was opened. Safe for concurrent use.
 	Lost() uint64
 
+	// Losing reports whether the last Read learned that frames were lost since
+	// Lost was last called. Only the reader may call it.
+	Losing() bool
+
 	// Close releases everything. Nobody may be reading or writing, and frames
 	// that were read are gone.
 	Close() error

@@ -130,6 +130,12 @@ func crossUplinks(networks []Network, named map[string]Network, report func(i in
 	}
 }
 
+// legAlone reports whether the entry says nothing that a host interface can't
+// have. What it has from [defaults.port] is for guests.
+func (p Port) legAlone() bool {
+	return p.RateFrom.IsZero() && p.RateTo.IsZero() && p.MAC.IsZero() && len(p.IP) == 0 && !p.Isolated && p.Label == "" && p.MTU == 0
+}
+
 // crossPorts reports what is wrong with the i-th port's key.
 func crossPorts(ports []Port, networks []Network, report func(i int, key string, e *Error)) {
 	uplinks, legs, known := map[string]Network{}, map[string]Network{}, map[string]bool{}
@@ -156,7 +162,12 @@ func crossPorts(ports []Port, networks []Network, report func(i int, key string,
 			if n, ok := uplinks[name]; ok {
 				report(i, "name", problem("%s is the uplink of network %s%s and cannot be a guest's port", word(name), word(n.Name), n.Pos.in()))
 			}
-			if n, ok := legs[name]; ok {
+			if n, ok := legs[name]; ok && p.Network == name {
+				if !p.legAlone() {
+					report(i, "name", problem("%s is the host interface of network %s%s, which takes a vlan alone", word(name), word(n.Name), n.Pos.in()).
+						hint("leave out what is not name, network or vlan"))
+				}
+			} else if ok {
 				report(i, "name", problem("%s is the host interface of network %s%s and cannot be a guest's port", word(name), word(n.Name), n.Pos.in()))
 			}
 		}

@@ -208,7 +208,7 @@ func (m *manager) SetNetwork(s control.NetworkSpec) (control.Network, error) {
 		return control.Network{}, err
 	}
 	if remade(n.spec, spec) {
-		return control.Network{}, control.Errorf(control.CodeRefused, "network %s: mode, uplink and uplink_vlan can't be changed while it exists", s.Name).
+		return control.Network{}, control.Errorf(control.CodeRefused, "network %s: mode and uplink can't be changed while it exists", s.Name).
 			WithHint("gxswitch network del %s, then add it anew", s.Name)
 	}
 	others := slices.DeleteFunc(m.specs(), func(o config.Network) bool { return o.Name == s.Name })

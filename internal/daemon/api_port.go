@@ -59,8 +59,8 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	case dataplane.Uplink:
 		row.VLAN = vlanText(uplinkVLANs(m.networks[network].spec))
 	case dataplane.Guest:
-		for _, a := range m.sw.Leases(p.key(network)) {
-			row.LearnedIP = append(row.LearnedIP, a.String())
+		for _, l := range m.sw.Leases(p.key(network)) {
+			row.LearnedIP = append(row.LearnedIP, l.Addr.String())
 		}
 	}
 	c := m.portConfig(p, network)

@@ -109,6 +109,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	watchers.Go(func() { m.followAddrs(addrs) })
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })
+	watchers.Go(func() { m.noteLeases(watching) })
 
 	served := make(chan error, 1)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))

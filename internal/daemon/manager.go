@@ -30,12 +30,13 @@ type manager struct {
 
 	links    map[int]host.Link
 	networks map[string]*network
-	ports    map[int]*port           // attached, by ifindex
-	runtime  map[string]*runtimePort // of the command line, by interface name
-	removed  map[string]bool         // configured ports that the command line took out, by interface name
-	problems map[string]string       // interface name → why it is not attached though it should be
-	touched  map[int]touched         // by ifindex: what to restore
-	claims   map[int]*net.UnixConn   // by ifindex: see claim
+	ports    map[int]*port             // attached, by ifindex
+	runtime  map[string]*runtimePort   // of the command line, by interface name
+	removed  map[string]bool           // configured ports that the command line took out, by interface name
+	problems map[string]string         // interface name → why it is not attached though it should be
+	touched  map[int]touched           // by ifindex: what to restore
+	claims   map[int]*net.UnixConn     // by ifindex: see claim
+	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
 }
 
 // network is one that exists.
@@ -112,6 +113,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		problems: map[string]string{},
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
+		leases:   map[int][]dataplane.Lease{},
 	}
 }
 
@@ -160,6 +162,9 @@ func (m *manager) start(cfg config.Config, st state) error {
 func (m *manager) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.journal(); err != nil { // with the leases, before the guards go
+		m.log.Error("stop", "err", err)
+	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {
 			m.detach(p, true)

@@ -92,9 +92,7 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
-	if spec.MTU != old.MTU || spec.VLAN != old.VLAN {
-		m.settleAll()
-	}
+	m.settleAll() // its ports may have another MTU, VLANs or rates
 	return nil
 }
 

@@ -89,6 +89,7 @@ func (m *manager) gone(l host.Link) {
 	delete(m.problems, l.Name)
 	delete(m.removed, l.Name)
 	delete(m.touched, l.Index)
+	delete(m.leases, l.Index)
 	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
 		delete(m.runtime, l.Name) // the next interface of this name is another guest's
 	}
@@ -203,6 +204,9 @@ func (m *manager) join(o *opening) error {
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
+			for _, lease := range m.leases[l.Index] {
+				m.sw.Allow(p.name(), lease)
+			}
 			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
 			m.share(p)
 			return nil

@@ -169,5 +169,5 @@ func (m *manager) placement() map[string]config.Port {
 
 // remade reports whether the change takes a new network.
 func remade(old, spec config.Network) bool {
-	return old.Mode != spec.Mode || old.Uplink != spec.Uplink || old.UplinkVLAN != spec.UplinkVLAN
+	return old.Mode != spec.Mode || old.Uplink != spec.Uplink
 }

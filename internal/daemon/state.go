@@ -1,13 +1,16 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
+	"gxswitch/dataplane"
 	"gxswitch/internal/config"
 	"gxswitch/internal/host"
 )
@@ -24,6 +27,32 @@ type state struct {
 	Networks []config.Network `json:"networks,omitempty"` // that the command line made
 	Ports    []statePort      `json:"ports,omitempty"`
 	Touched  []touched        `json:"touched,omitempty"`
+
+	// What guards have learned, by ifindex: a guest renews from its address,
+	// which a new guard would not know.
+	Leases map[int][]dataplane.Lease `json:"leases,omitempty"`
+}
+
+// noteLeases keeps the journal abreast of what guards learn: a lease soon after it
+// was given, its renewals each minute.
+func (m *manager) noteLeases(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+		}
+		if !m.sw.LeasesChanged() && n%60 != 0 {
+			continue
+		}
+		m.mu.Lock()
+		if err := m.journal(); err != nil {
+			m.log.Error("write down leases", "err", err)
+		}
+		m.mu.Unlock()
+	}
 }
 
 // statePort is a port that the command line attached, or settings of a
@@ -92,6 +121,19 @@ func (m *manager) journal() error {
 	for _, p := range m.runtime {
 		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Spec: p.spec})
 	}
+	for index, p := range m.ports {
+		if p.role == dataplane.Guest {
+			m.leases[index] = m.sw.Leases(p.name())
+		}
+	}
+	for index, leases := range m.leases {
+		if len(leases) > 0 {
+			if st.Leases == nil {
+				st.Leases = map[int][]dataplane.Lease{}
+			}
+			st.Leases[index] = leases
+		}
+	}
 	for _, t := range m.touched {
 		st.Touched = append(st.Touched, t)
 	}
@@ -112,6 +154,11 @@ func (m *manager) adopt(st state, links []host.Link) {
 	for _, t := range st.Touched {
 		if same[t.IfIndex] != "" {
 			m.touched[t.IfIndex] = t
+		}
+	}
+	for index, leases := range st.Leases {
+		if same[index] != "" {
+			m.leases[index] = leases
 		}
 	}
 	for _, spec := range st.Networks {
