@@ -28,7 +28,7 @@
 // (RFC 8289) keeps each flow's queue short. A ping, an ACK or a DNS query passes
 // a saturated limit in about the time of one frame.
 //
-// It holds 50 ms of the rate, at least 72 KiB (one GSO super-frame, cut) and at
+// It holds 40 ms of the rate, at least 24 KiB (sixteen frames) and at
 // most 8 MiB. A newcomer to a full queue takes the place of the oldest frame of
 // the flow that holds the most, so a flood pays for itself. Each Shaper has a
 // queue of its own: a port that is full costs no other port a frame.

@@ -3,11 +3,13 @@ package shaping
 import "time"
 
 const (
-	// queueTime is how much of the rate waits at most.
-	queueTime = int64(50 * time.Millisecond)
-	// One GSO super-frame, cut, with its headers.
-	leastQueue = 72 << 10
-	// 50 ms of more than 1.3 Gb/s: TCP fills a pipe without it, and it is memory.
+	// queueTime is how much of the rate waits at most. With the credit of the
+	// default interval it stays below 1 % of 10 s, for who counts what was still
+	// waiting at the end.
+	queueTime = int64(40 * time.Millisecond)
+	// Sixteen frames, however low the rate.
+	leastQueue = 24 << 10
+	// 40 ms of more than 1.6 Gb/s: TCP fills a pipe without it, and it is memory.
 	mostQueue = 8 << 20
 
 	// mtu is a frame of the usual MTU, and the quantum by which flows take turns
