@@ -22,7 +22,8 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The programs that tests use as real clients. ip makes the namespaces.
-TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl xenstore-read
+TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl \
+	xenstore-read udhcpc dnsmasq dhclient dig
 
 # What the bench compares with besides the kernel, where it can be had.
 BENCH_PROGRAMS := ovs-vsctl vde_switch

@@ -136,43 +136,7 @@ func TestFileArrivesWhole(t *testing.T) {
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(isolated)
 	const size = 1 << 30
-	var listener net.Listener
-	if err := g1.Do(func() (err error) {
-		listener, err = net.Listen("tcp", guestIP(1)+":0")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	type sum [sha256.Size]byte
-	received := make(chan sum, 1)
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			close(received)
-			return
-		}
-		defer conn.Close()
-		h := sha256.New()
-		_, _ = io.Copy(h, conn)
-		received <- sum(h.Sum(nil))
-	}()
-	var conn net.Conn
-	if err := g2.Do(func() (err error) {
-		conn, err = net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	h := sha256.New()
-	file := io.LimitReader(rand.New(rand.NewSource(1)), size)
-	if _, err := io.Copy(io.MultiWriter(conn, h), file); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	if got := <-received; got != sum(h.Sum(nil)) {
-		t.Errorf("SHA-256 differs")
-	}
+	sendFile(t, g2, g1, guestIP(1), size)
 	st := l.stats("p2")
 	if st.RxBytes < size || st.RxPackets < size/1500 {
 		t.Errorf("counters: %d bytes in %d frames, want those of the wire", st.RxBytes, st.RxPackets)
@@ -180,6 +144,55 @@ func TestFileArrivesWhole(t *testing.T) {
 	if st.RxPackets != st.Forwarded+st.Flooded+st.Consumed+st.RxDropped {
 		t.Errorf("counters don't add up: %+v", st)
 	}
+}
+
+// sendFile sends size bytes by TCP and compares checksums.
+func sendFile(t *testing.T, from, to *testnet.NS, ip string, size int64) {
+	t.Helper()
+	out, in := connect(t, from, to, ip)
+	defer out.Close()
+	type sum [sha256.Size]byte
+	received := make(chan sum, 1)
+	go func() {
+		defer in.Close()
+		h := sha256.New()
+		_, _ = io.Copy(h, in)
+		received <- sum(h.Sum(nil))
+	}()
+	h := sha256.New()
+	file := io.LimitReader(rand.New(rand.NewSource(1)), size)
+	if _, err := io.Copy(io.MultiWriter(out, h), file); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	if got := <-received; got != sum(h.Sum(nil)) {
+		t.Errorf("%s to %s: SHA-256 of %d bytes differs", from.Name, to.Name, size)
+	}
+}
+
+// connect makes a TCP connection between two guests, to the IP address of the
+// second.
+func connect(t *testing.T, from, to *testnet.NS, ip string) (out, in net.Conn) {
+	t.Helper()
+	var listener net.Listener
+	if err := to.Do(func() (err error) {
+		listener, err = net.Listen("tcp", ip+":0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := from.Do(func() (err error) {
+		out, err = net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, in
 }
 
 func TestJumbo(t *testing.T) {

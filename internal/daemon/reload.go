@@ -158,7 +158,7 @@ func (m *manager) placement() map[string]config.Port {
 			spec := p.want.spec
 			spec.Network = network
 			name := p.name()
-			if len(p.members) > 1 {
+			if p.role == dataplane.Uplink { // of which there may be several
 				name += " of " + network
 			}
 			at[name] = spec
