@@ -105,12 +105,14 @@ func (s *Switch) exchange(on *wire, io ports.Resizer, slots int) error {
 	}
 	w := on.worker
 	w.call(func() {
-		ex.Redirect()
+		if err = ex.Redirect(); err != nil {
+			return
+		}
 		w.drain(on)
 		w.remove(on)
 		ex.Swap()
 		w.add(on)
 	})
 	s.closing.Go(func() { _ = ex.Dispose() })
-	return nil
+	return err
 }

@@ -110,9 +110,14 @@ func (p *Packet) Resize(slots int) (*Exchange, error) {
 		return nil, errors.Join(err, fresh.close())
 	}
 	return &Exchange{
-		Redirect: func() {
-			p.ring.hear(false)
-			fresh.hear(true)
+		Redirect: func() error {
+			if err := p.ring.hear(false); err != nil {
+				return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
+			}
+			if err := fresh.hear(true); err != nil {
+				return errors.Join(fmt.Errorf("SO_DETACH_FILTER: %w", err), p.ring.hear(true))
+			}
+			return nil
 		},
 		Swap: func() {
 			p.Lost() // the old socket's last count

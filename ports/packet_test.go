@@ -327,7 +327,9 @@ func TestPacketResize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ex.Redirect()
+	if err := ex.Redirect(); err != nil {
+		t.Fatal(err)
+	}
 	send(500)
 	expect(32)
 	if n := p.Read(r.batch, r.buffers); n != 0 {

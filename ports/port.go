@@ -63,8 +63,9 @@ type Resizer interface {
 type Exchange struct {
 	// Redirect lets new frames into the new ring alone. Read still reads the old
 	// one, to its end. A frame that arrives within this call, some microseconds
-	// long, is lost: nobody counts it.
-	Redirect func()
+	// long, is lost: nobody counts it. After an error the old ring is in use as
+	// before, and the exchange is given up.
+	Redirect func() error
 
 	// Swap puts the new ring in place of the old: FD changes.
 	Swap func()
