@@ -24,6 +24,8 @@ const (
 	NoDestination                        // nobody else is there to take it
 	SamePort                             // its destination is behind the port it came from
 	NoRoute                              // a packet that would leave, or enter, a network without a way out
+	NATExhausted                         // no session, or no port, is free for it in the NAT
+	NATNoSession                         // neither a NAT session nor a port forward is for it
 	RingFull                             // the kernel's receive ring was full, or the frame did not fit
 	TxFull                               // the interface took no more
 	MTU                                  // larger than the egress interface's MTU
@@ -51,6 +53,8 @@ var reasonWords = [NumReasons]string{
 	NoDestination:  "no_destination",
 	SamePort:       "same_port",
 	NoRoute:        "no_route",
+	NATExhausted:   "nat_exhausted",
+	NATNoSession:   "nat_no_session",
 	RingFull:       "ring_full",
 	TxFull:         "tx_full",
 	MTU:            "mtu",

@@ -42,7 +42,9 @@ var house = []room{
 	{path: "fdb", uses: "internal/frame", rules: true},
 	{path: "internal/vlan", rules: true},
 	{path: "internal/filter", uses: "internal/frame", rules: true},
+	{path: "internal/lease", uses: "internal/frame", rules: true},
 	{path: "shaping", rules: true},
+	{path: "nat", uses: "internal/frame", rules: true},
 
 	{path: "ports", uses: "internal/frame",
 		kernel: "a port is a packet socket"},
@@ -60,6 +62,11 @@ var house = []room{
 	{path: "internal/daemon",
 		uses:   "dataplane fdb internal/config internal/control internal/frame internal/host internal/version internal/vlan ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
+	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
+		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",
+		kernel: "in socket.go: packet sockets on the host's leg, for whole frames, and a UDP socket bound to it"},
+	{path: "internal/dnsd", libs: "github.com/miekg/dns",
+		kernel: "in socket.go: sockets are bound to an interface and to an address that may come later"},
 	// xenstored is reached over a unix socket: the standard library's net is all
 	// that speaks to the machine there.
 	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
@@ -76,7 +83,7 @@ var house = []room{
 	{path: "cmd/gxswitch",
 		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
-	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet",
+	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet shaping",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",
 		kernel: "it sends and counts frames past the switch, and measures the kernel's own bridge beside it"},
 }
