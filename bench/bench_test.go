@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func testBench(t *testing.T, arms ...rig.Arm) *bench {
 			t.Error(err)
 		}
 	})
-	short := timing{warmup: 10 * time.Millisecond, window: 50 * time.Millisecond, trial: 50 * time.Millisecond, proof: 50 * time.Millisecond, verified: 1000}
+	short := timing{warmup: 10 * time.Millisecond, window: 50 * time.Millisecond, trial: 50 * time.Millisecond, short: 50 * time.Millisecond, proof: 50 * time.Millisecond, verified: 1000}
 	return &bench{rig: r, arms: arms, rounds: 2, refuse: true, timing: short, log: io.Discard}
 }
 
@@ -153,6 +154,42 @@ func TestEveryArmAnswersInEveryRound(t *testing.T) {
 				t.Errorf("%s, %s: %s is %+v", m.Name, arm, first, s)
 			}
 		}
+	}
+}
+
+// Only arms of gxswitch's engines have goals, so the switch passes for one.
+func TestSwitchThatDoesNotKeepItsLimitMissesTheGoal(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		limits float64
+		want   report.Verdict
+	}{
+		{"keeps the limit", 1, report.Reached},
+		{"a tenth too little", 0.9, report.Missed},
+		{"a tenth too much", 1.1, report.Missed},
+		{"takes the limit and does not care", math.Inf(1), report.Missed},
+		{"has no limits", 0, ""},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			b := testBench(t, rigtest.Switch{Label: "afpacket", Limits: c.limits})
+			b.plan = []measure.Measure{named(t, "rate-udp-10Mb")}
+			b.timing.short = time.Second // the goal is for a second
+			res, err := b.run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := res.Measures[0]
+			if got := res.Goal(m, "afpacket", m.Metrics[0]); got != c.want {
+				t.Errorf("%q, want %q: %+v", got, c.want, m.Rounds)
+			}
+			if v := m.Values("afpacket", "error 10 s")[0]; !math.IsNaN(v) {
+				t.Errorf("an error over 10 s of a run of one: %v", v)
+			}
+			without := m.Rounds[0]["afpacket"].Without
+			if (without != "") != (c.limits == 0) {
+				t.Errorf("without %q", without)
+			}
+		})
 	}
 }
 

@@ -156,7 +156,7 @@ func list(s settings, stdout io.Writer) error {
 	}
 	for _, m := range s.plan() {
 		p := m.Plan()
-		if _, err := fmt.Fprintf(stdout, "measure  %-18s %s\n", p.Name, p.About); err != nil {
+		if _, err := fmt.Fprintf(stdout, "measure  %-19s %s\n", p.Name, p.About); err != nil {
 			return err
 		}
 	}
@@ -230,6 +230,7 @@ const quickTime = 115 * time.Second
 type timing struct {
 	warmup, window time.Duration
 	trial          time.Duration // of one rate in a search
+	short, long    time.Duration // of a limit's exactness; long 0: short only
 	proof          time.Duration // of the generator
 	verified       uint64        // frames that are looked at, each
 }
@@ -237,10 +238,10 @@ type timing struct {
 var (
 	fullTiming = timing{
 		warmup: 200 * time.Millisecond, window: 1500 * time.Millisecond,
-		trial: 500 * time.Millisecond, proof: 500 * time.Millisecond, verified: 5000,
+		trial: 500 * time.Millisecond, short: time.Second, long: 10 * time.Second, proof: 500 * time.Millisecond, verified: 5000,
 	}
 	quickTiming = timing{
 		warmup: 100 * time.Millisecond, window: 700 * time.Millisecond,
-		trial: 300 * time.Millisecond, proof: 200 * time.Millisecond, verified: 5000,
+		trial: 300 * time.Millisecond, short: time.Second, proof: 200 * time.Millisecond, verified: 5000,
 	}
 )

@@ -165,7 +165,10 @@ func (b *bench) askArms(ctx context.Context, m measure.Measure, to *report.Measu
 			return ctx.Err()
 		}
 		run := report.Run{Result: res, At: at.UTC()}
-		if err != nil {
+		switch {
+		case errors.Is(err, rig.ErrNoLimit):
+			run.Without = rig.ErrNoLimit.Error()
+		case err != nil:
 			run.Error = err.Error()
 		}
 		runs[a.Name()] = run
@@ -211,6 +214,7 @@ func (b *bench) stand(s *rig.Session) *measure.Stand {
 	return &measure.Stand{
 		Session: s, Counter: b.counter, Drag: b.drag,
 		Warmup: b.timing.warmup, Window: b.timing.window, Trial: b.timing.trial,
+		Short: b.timing.short, Long: b.timing.long,
 	}
 }
 
@@ -252,10 +256,13 @@ func (p *progress) done(pl measure.Plan, arm string, round int, run report.Run, 
 	p.n++
 	first := pl.Metrics[0]
 	what := report.Figure(first, run.Values)
-	if run.Error != "" {
+	switch {
+	case run.Error != "":
 		what = "failed: " + run.Error
+	case run.Without != "":
+		what = run.Without
 	}
-	fmt.Fprintf(p.w, "[%3d/%d] round %d  %-16s %-9s %s  (%s left)\n", p.n, p.total, round+1, pl.Name, arm, what, p.eta().Round(time.Second))
+	fmt.Fprintf(p.w, "[%3d/%d] round %d  %-19s %-9s %s  (%s left)\n", p.n, p.total, round+1, pl.Name, arm, what, p.eta().Round(time.Second))
 }
 
 func (p *progress) eta() time.Duration {

@@ -120,6 +120,8 @@ type Stand struct {
 	Warmup time.Duration // before a figure is taken
 	Window time.Duration // over which it is taken
 	Trial  time.Duration // of one rate in a search
+	Short  time.Duration // over which a limit must be exact: a second, but in tests
+	Long   time.Duration // over which it must be more so: ten of them; 0: not asked
 
 	AvailableKiB uint64        // memory, before the arm came up
 	Drag         time.Duration // makes the generators slow, for tests
@@ -158,5 +160,23 @@ func All() []Measure {
 	for _, n := range []int{0, 10, 100, 1000} {
 		all = append(all, idlePorts{n: n})
 	}
-	return append(all, memory{})
+	return append(append(all, memory{}), rates()...)
+}
+
+// rates are the measures of limits.
+func rates() []Measure {
+	var udp, tcp []Measure
+	for _, mbit := range []int{1, 10, 100, 1000, 5000} {
+		udp = append(udp, limitedUDP{hold{mbit: mbit}})
+		tcp = append(tcp, limitedTCP{hold{mbit: mbit}})
+	}
+	for _, mbit := range []int{100, 1000} {
+		udp = append(udp, limitedUDP{hold{mbit: mbit, from: true}})
+		tcp = append(tcp, limitedTCP{hold{mbit: mbit, from: true}})
+	}
+	all := append(udp, tcp...)
+	for _, mbit := range []int{10, 100} {
+		all = append(all, pinged{hold: hold{mbit: mbit}}, pinged{hold: hold{mbit: mbit}, tcp: true})
+	}
+	return append(all, bystander{hold{mbit: 100}})
 }

@@ -1,6 +1,8 @@
 package measure
 
 import (
+	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -46,7 +48,8 @@ func bridged(t *testing.T, setup rig.Setup) *Stand {
 			t.Error(err)
 		}
 	})
-	return &Stand{Session: s, Counter: c, Warmup: 10 * time.Millisecond, Window: 50 * time.Millisecond, Trial: 50 * time.Millisecond}
+	return &Stand{Session: s, Counter: c, Warmup: 10 * time.Millisecond, Window: 50 * time.Millisecond, Trial: 50 * time.Millisecond,
+		Short: 100 * time.Millisecond, Long: 300 * time.Millisecond}
 }
 
 // What the address measures rest on: a switch that knows a station floods
@@ -106,5 +109,63 @@ func TestLossIsAShareOfWhatWasSent(t *testing.T) {
 		if got := lossOf(c.sent, c.received); got < c.want-1e-12 || got > c.want+1e-12 {
 			t.Errorf("%d of %d: %v, want %v", c.received, c.sent, got, c.want)
 		}
+	}
+}
+
+// The bridge's tbf holds the limit within what a busy machine may cost so short
+// a run; without it three times as much would pass.
+func TestLimitsHoldOnTheBridge(t *testing.T) {
+	h := hold{mbit: 20}
+	for _, c := range []struct {
+		m         Measure
+		figure    string
+		low, high float64
+	}{
+		{limitedUDP{h}, "passed", 0.8, 1.1},
+		{limitedUDP{h}, "offered", 1.5, 3.5},
+		{limitedTCP{h}, "payload", 0.5, 1.1},
+		{pinged{hold: h}, "p50", 5e-3, 1}, // behind tbf's full queue
+		{pinged{hold: h, tcp: true}, "p50", 1e-6, 0.5},
+		{bystander{h}, "delivered", 1, math.Inf(1)},
+	} {
+		t.Run(c.m.Plan().Name+" "+c.figure, func(t *testing.T) {
+			s := bridged(t, rig.Setup{})
+			s.Window = 200 * time.Millisecond // for some requests at a hundred a second
+			res, err := c.m.Run(t.Context(), s)
+			v, ok := res.Values[c.figure]
+			if err != nil || !ok || v < c.low || v > c.high {
+				t.Errorf("%v (%v), want %v to %v", v, err, c.low, c.high)
+			}
+		})
+	}
+}
+
+func TestArmWithoutTheLimitSaysSo(t *testing.T) {
+	s := bridged(t, rig.Setup{})
+	for _, m := range []Measure{limitedUDP{hold{mbit: 10, from: true}}, limitedTCP{hold{mbit: 10, from: true}}} {
+		if res, err := m.Run(t.Context(), s); !errors.Is(err, rig.ErrNoLimit) || len(res.Values) > 0 {
+			t.Errorf("%s: %v (%v), want %v", m.Plan().Name, res.Values, err, rig.ErrNoLimit)
+		}
+	}
+}
+
+// A counter that is read when a limit has let pass exactly what it may, but in
+// one window.
+func TestWindowsFindTheWorst(t *testing.T) {
+	s := &Stand{Short: 20 * time.Millisecond, Long: 100 * time.Millisecond}
+	start, reads := time.Now(), 0
+	w, err := s.windows(t.Context(), 1e6, func() (float64, error) {
+		reads++
+		bits := 1e6 * time.Since(start).Seconds()
+		if reads > 3 { // from the third window on twice the rate of one is there
+			bits += 20e3
+		}
+		return bits, nil
+	})
+	if err != nil || reads != 6 {
+		t.Fatalf("%d reads, want one before and one after each of five windows (%v)", reads, err)
+	}
+	if w.worst < 0.5 || w.worst > 1.2 || w.lowest < 0.9 || w.mean < 1.05 || w.mean > 1.3 {
+		t.Errorf("%+v, want about 1 at worst, 1 at least and 1.2 on average", w)
 	}
 }

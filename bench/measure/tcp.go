@@ -106,7 +106,7 @@ func (segmented) Run(ctx context.Context, s *Stand) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	g, err := traffic.StartSegmented(l, core(0))
+	g, err := traffic.StartSegmented(l, core(0), false)
 	if err != nil {
 		return r, err
 	}

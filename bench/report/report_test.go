@@ -110,10 +110,15 @@ func TestTableSaysWhatAReaderMustKnow(t *testing.T) {
 	r := sample()
 	r.Complete = false
 	r.Measures[0].Rounds[1]["afpacket"] = Run{Error: "link down"}
+	r.Measures[3].Rounds[0]["bridge"] = Run{Without: "it can't"}
 	if err := r.Table(&b); err != nil {
 		t.Fatal(err)
 	}
+	if len(r.Failures()) != 1 {
+		t.Errorf("what an arm can't do is no failure: %v", r.Failures())
+	}
 	for _, want := range []string{
+		"bridge has no limit such as these want: latency-idle.",
 		"AFPACKET/BRIDGE", "Mframes/s", "0.860", "1.60", "≥ 1.50", "afpacket reached", "1 runs failed",
 		"generator-bound", "ebpf did not take part: not in this build", "link down", "interrupted", "Linux 6.18",
 	} {

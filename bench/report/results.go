@@ -72,8 +72,9 @@ type Measure struct {
 // Run is one arm's answer in one round.
 type Run struct {
 	measure.Result
-	At    time.Time `json:"at"`
-	Error string    `json:"error,omitempty"`
+	At      time.Time `json:"at"`
+	Error   string    `json:"error,omitempty"`
+	Without string    `json:"without,omitempty"` // why the arm has no answer: it can't do that
 }
 
 // Load reads results.json.

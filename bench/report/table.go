@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -137,6 +138,11 @@ func (r Results) notes() []string {
 	if r.Stolen > 0.01 {
 		notes = append(notes, fmt.Sprintf("The hypervisor took %.1f %% of the processors meanwhile: absolute figures are low.", 100*r.Stolen))
 	}
+	for _, a := range r.Running() {
+		if names := r.without(a); len(names) > 0 {
+			notes = append(notes, fmt.Sprintf("%s has no limit such as these want: %s.", a, strings.Join(names, ", ")))
+		}
+	}
 	for _, f := range r.Failures() {
 		notes = append(notes, "Failed: "+f.String()+".")
 	}
@@ -144,6 +150,17 @@ func (r Results) notes() []string {
 		notes = append(notes, "The run was interrupted: rounds are missing.")
 	}
 	return notes
+}
+
+// without lists the measures that the arm lacks what it takes for.
+func (r Results) without(arm string) []string {
+	var names []string
+	for _, m := range r.Measures {
+		if slices.ContainsFunc(m.Rounds, func(round map[string]Run) bool { return round[arm].Without != "" }) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 func orUnknown(s string) string {

@@ -42,6 +42,9 @@ type Session struct {
 	PIDs   []int // of the arm's processes
 	Switch bool  // false: there is none in the way, nothing learns and nothing floods
 
+	// Limiter does what Limit does; nil: the arm has no limits.
+	Limiter func(context.Context, Endpoint, Limit) error
+
 	down []func() error // run last to first
 }
 
@@ -113,6 +116,7 @@ func (Bridge) Name() string { return "bridge" }
 // Up implements Arm.
 func (b Bridge) Up(_ context.Context, r *Rig, setup Setup) (_ *Session, err error) {
 	s := r.session(b, setup)
+	s.Limiter = func(_ context.Context, e Endpoint, l Limit) error { return s.limitEgress(r, e, l) }
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Down())

@@ -52,7 +52,7 @@ func (g Gxswitch) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err 
 	}
 	s.PIDs = []int{p.pid()}
 	client := control.NewClient(filepath.Join(dir, "control.sock"))
-	defer client.Close()
+	s.undo(func() error { client.Close(); return nil })
 	if err := g.await(ctx, p, client, len(r.ports(setup))); err != nil {
 		if errors.Is(err, ErrNotInBuild) {
 			return nil, ErrNotInBuild
@@ -63,6 +63,7 @@ func (g Gxswitch) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err 
 		return nil, err
 	}
 	s.undo(p.stop)
+	s.Limiter = func(ctx context.Context, e Endpoint, l Limit) error { return limitPort(ctx, r, client, e, l) }
 	return s, nil
 }
 

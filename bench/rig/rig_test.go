@@ -43,6 +43,11 @@ func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, l := range []Limit{{BitsPerSecond: 5e9}, {}, {BitsPerSecond: 1e6, From: true}} {
+		if err := s.Limit(t.Context(), s.Lanes[0].To, l); err != nil {
+			t.Errorf("%+v: %v", l, err)
+		}
+	}
 	if len(s.Lanes) != 2 || len(s.Crowd) != 3 || len(s.PIDs) != 1 {
 		t.Errorf("the session has %d lanes, %d of the crowd, processes %v", len(s.Lanes), len(s.Crowd), s.PIDs)
 	}
@@ -65,6 +70,57 @@ func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
 	}
 	if _, err := r.Switch.Link("br0"); !errors.Is(err, host.ErrNoLink) {
 		t.Errorf("the bridge is still there: %v", err)
+	}
+}
+
+// qdisc is the queueing discipline at an interface of the switch, as tc shows it.
+func qdisc(t *testing.T, r *Rig, port string) string {
+	t.Helper()
+	out, err := r.Switch.Command(t.Context(), "tc", "qdisc", "show", "dev", port, "root").CombinedOutput()
+	if err != nil {
+		t.Fatalf("tc: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+func TestBridgeLimitsWithTBFUntilItIsDown(t *testing.T) {
+	r := testRig(t)
+	s, err := r.Up(t.Context(), Bridge{}, Setup{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := s.Lanes[0].To
+	for _, c := range []struct {
+		bits uint64
+		want string // of tc
+	}{
+		{1e6, "rate 1Mbit burst 6250b lat 50ms"},
+		{10e6, "rate 10Mbit burst 62500b lat 50ms"},
+		{5e9, "rate 5Gbit burst 31250000b lat 50ms"},
+		{0, "noqueue"},
+		{100e6, "rate 100Mbit burst 625000b lat 50ms"},
+	} {
+		if err := s.Limit(t.Context(), to, Limit{BitsPerSecond: c.bits}); err != nil {
+			t.Fatalf("%d b/s: %v", c.bits, err)
+		}
+		port, err := r.Port(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := qdisc(t, r, port); !strings.Contains(got, c.want) {
+			t.Errorf("%d b/s: %s has %q, want %q", c.bits, port, got, c.want)
+		}
+	}
+	if err := s.Limit(t.Context(), s.Lanes[0].From, Limit{BitsPerSecond: 1e6, From: true}); !errors.Is(err, ErrNoLimit) {
+		t.Errorf("from a guest: %v, want %v", err, ErrNoLimit)
+	}
+	if err := s.Down(); err != nil {
+		t.Error(err)
+	}
+	for _, p := range r.Ports {
+		if got := qdisc(t, r, p); !strings.Contains(got, "noqueue") {
+			t.Errorf("%s keeps %q", p, got)
+		}
 	}
 }
 

@@ -38,6 +38,12 @@ type Latency struct {
 	Lost  int // no response within a second
 }
 
+// CountLost makes every request that was lost one whose response took a second,
+// so that a path that loses the slow ones does not look fast.
+func (l *Latency) CountLost() {
+	_ = l.Times.RecordValues(answerTime.Nanoseconds(), int64(l.Lost))
+}
+
 // pair is a client's socket and a server's, connected to each other.
 type pair struct{ client, server int }
 

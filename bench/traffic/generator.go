@@ -37,6 +37,21 @@ type Load struct {
 	Frames uint64        // to end after; 0: at Stop
 	Yield  bool          // sleep, not spin, until a frame is due
 	Drag   time.Duration // idle work after every batch: tests make a slow generator with it
+
+	// Flood is not to be slowed by a queue on the way: a frame that waits in
+	// the kernel counts against its sender's socket, on a veth also behind it,
+	// and when 208 KiB of them wait the sender is blocked.
+	Flood bool
+}
+
+// floodBuffer is more than any queue on the way holds, in bytes.
+const floodBuffer = 64 << 20
+
+func unblock(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, floodBuffer); err != nil {
+		return fmt.Errorf("send buffer: %w", err)
+	}
+	return nil
 }
 
 // NewGenerator opens a generator at the sender's end of the stream's lane.
@@ -113,6 +128,11 @@ func (g *Generator) Outside() float64 {
 }
 
 func (g *Generator) run(l Load) error {
+	if l.Flood {
+		if err := unblock(g.fd); err != nil {
+			return err
+		}
+	}
 	var offered, inside = uint64(0), time.Duration(0)
 	start := time.Now()
 	for slot := 0; !g.halt.Load() && (l.Frames == 0 || offered < l.Frames); {

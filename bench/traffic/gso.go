@@ -27,8 +27,8 @@ type Segmented struct {
 }
 
 // StartSegmented sends from a thread on a core until Stop. Every segment bears
-// the mark of a test frame, so that a Counter counts it.
-func StartSegmented(l rig.Lane, core int) (*Segmented, error) {
+// the mark of a test frame, so that a Counter counts it. A flood is that of Load.
+func StartSegmented(l rig.Lane, core int, flood bool) (*Segmented, error) {
 	fd, err := socket(l.From, unix.SOCK_DGRAM, sourcePort)
 	if err != nil {
 		return nil, err
@@ -38,6 +38,12 @@ func StartSegmented(l rig.Lane, core int) (*Segmented, error) {
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("UDP_SEGMENT: %w", err)
+	}
+	if flood {
+		if err := unblock(fd); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
 	}
 	s := &Segmented{fd: fd}
 	s.done = onThread(core, s.run)

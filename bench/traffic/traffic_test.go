@@ -134,7 +134,7 @@ func TestCounterCountsSegments(t *testing.T) {
 	r := testRig(t)
 	lane := up(t, r, rig.Direct{})
 	c := watch(t, lane.To)
-	g, err := StartSegmented(lane, AnyCore)
+	g, err := StartSegmented(lane, AnyCore, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,10 @@ type Switch struct {
 	Duplicate int
 	Swap      int // it leaves after the one behind it
 	Corrupt   int
+
+	// Limits is how much it lets pass of what a limit allows: 1 is exact, +Inf
+	// takes the limit and does not care. 0: it has no limits.
+	Limits float64
 }
 
 // Name implements rig.Arm.
@@ -30,6 +36,7 @@ func (s Switch) Name() string { return s.Label }
 // Up implements rig.Arm.
 func (s Switch) Up(_ context.Context, r *rig.Rig, _ rig.Setup) (*rig.Session, error) {
 	var halt atomic.Bool
+	limits := make([]atomic.Uint64, len(r.Ports)) // of what goes to each port, bytes a second
 	var fds []int
 	var done []chan error
 	down := func() error {
@@ -59,9 +66,38 @@ func (s Switch) Up(_ context.Context, r *rig.Rig, _ rig.Setup) (*rig.Session, er
 	for i := range fds {
 		d := make(chan error, 1)
 		done = append(done, d)
-		go func() { d <- s.forward(fds[i], fds[i^1], &halt) }() // a lane's ports are neighbours in r.Ports
+		go func() { d <- s.forward(fds[i], fds[i^1], &limits[i^1], &halt) }() // a lane's ports are neighbours in r.Ports
 	}
-	return rig.NewSession(s, r.Lanes, down), nil
+	session := rig.NewSession(s, r.Lanes, down)
+	if s.Limits > 0 {
+		session.Limiter = func(_ context.Context, e rig.Endpoint, l rig.Limit) error {
+			port, err := r.Port(e)
+			if err != nil || l.From {
+				return errors.Join(err, rig.ErrNoLimit)
+			}
+			allowed := min(s.Limits*float64(l.BitsPerSecond)/8, 1<<62)
+			limits[slices.Index(r.Ports, port)].Store(uint64(allowed))
+			return nil
+		}
+	}
+	return session, nil
+}
+
+// bucket drops what is over a rate, with a credit of 50 ms.
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func (b *bucket) pass(bytes int, rate float64) bool {
+	now := time.Now()
+	b.tokens = min(b.tokens+rate*now.Sub(b.at).Seconds(), rate/20)
+	b.at = now
+	if b.tokens < float64(bytes) {
+		return false
+	}
+	b.tokens -= float64(bytes)
+	return true
 }
 
 func open(name string) (int, error) {
@@ -86,9 +122,10 @@ func open(name string) (int, error) {
 	return fd, nil
 }
 
-func (s Switch) forward(in, out int, halt *atomic.Bool) error {
+func (s Switch) forward(in, out int, limit *atomic.Uint64, halt *atomic.Bool) error {
 	buf := make([]byte, 1<<16)
 	var held []byte
+	var b bucket
 	for n := 1; !halt.Load(); n++ {
 		size, err := unix.Read(in, buf)
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
@@ -101,6 +138,9 @@ func (s Switch) forward(in, out int, halt *atomic.Bool) error {
 		f := buf[:size]
 		every := func(k int) bool { return k > 0 && n%k == 0 }
 		if every(s.Drop) {
+			continue
+		}
+		if rate := limit.Load(); rate > 0 && !b.pass(size, float64(rate)) {
 			continue
 		}
 		if every(s.Corrupt) {
