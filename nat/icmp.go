@@ -21,8 +21,8 @@ func (t *Table) translateError(p *packet, now int64) (v Verdict, ok bool) {
 	if !ok || about.src() != p.key.dst() {
 		return Verdict{}, false
 	}
-	m, ok := t.find(about.reversed(from))
-	if !ok || t.overdue(m, now) {
+	var m match
+	if !t.find(about.reversed(from), &m) || t.overdue(&m, now) {
 		return Verdict{}, false
 	}
 	src := p.key.src()

@@ -44,7 +44,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 			e := open(t, n, numberA, c.open, g, r, at)
 			raw := errorOf(router, external, icmpUnreachable, 4, c.about(e, r), length, 1400)
 			v := n.Inbound(raw, at)
-			if v.To != Inside || v.Dst != [4]byte{10, 20, 0, 5} {
+			if v.To != Inside || v.Dst.String() != guestA {
 				t.Fatalf("%s: %v, %v", name, v.To, v.Reason)
 			}
 			if want := errorOf(router, guestA, icmpUnreachable, 4, c.about(g, r), length, 1400); !bytes.Equal(raw, want) {

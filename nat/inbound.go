@@ -12,8 +12,9 @@ func (t *Table) Inbound(raw []byte, now int64) Verdict {
 	}
 	switch p.kind {
 	case endpoints:
-		if m, ok := t.find(p.key); ok && !t.overdue(m, now) {
-			return t.pass(&p, m, now)
+		var m match
+		if t.find(p.key, &m) && !t.overdue(&m, now) {
+			return t.pass(&p, &m, now)
 		}
 		if f := t.forwards.Load().at(p.key.proto(), p.key.dport()); f != nil && p.key.dst() == t.external.Load() {
 			return t.openInbound(&p, now)
@@ -39,38 +40,40 @@ func (t *Table) openInbound(p *packet, now int64) Verdict {
 		return drop(frame.SpoofIP)
 	}
 	t.mu.Lock()
-	m, reason := t.openForward(p.key, now)
+	var m match
+	reason := t.openForward(p.key, now, &m)
 	t.mu.Unlock()
 	if reason != frame.Pass {
 		return drop(reason)
 	}
-	return t.pass(p, m, now)
+	return t.pass(p, &m, now)
 }
 
 // openForward makes the session of a remote that comes by a forward. The caller
 // holds the mutex.
-func (t *Table) openForward(k key, now int64) (match, frame.DropReason) {
-	if m, ok := t.findAlive(k, now); ok {
-		return m, frame.Pass // another worker was faster
+func (t *Table) openForward(k key, now int64, m *match) frame.DropReason {
+	if t.findAlive(k, now, m) {
+		return frame.Pass // another worker was faster
 	}
 	f := t.forwards.Load().at(k.proto(), k.dport())
 	if f == nil || k.dst() != t.external.Load() {
-		return match{}, frame.NATNoSession // both were true before the lock
+		return frame.NATNoSession // both were true before the lock
 	}
 	to, port := f.target(k.dport())
 	reply := makeKey(inside, k.proto(), to, k.src(), port, k.sport())
 	// The guest can have opened a session to the same remote from the forward's
 	// target itself, before there was the forward. It can't tell the two apart.
-	if m, ok := t.findAlive(reply, now); ok {
+	if t.findAlive(reply, now, m) {
 		if m.state().assured() {
-			return match{}, frame.NATExhausted
+			return frame.NATExhausted
 		}
 		t.remove(m.at)
 	}
 	if !t.makeRoom(f.owner) {
-		return match{}, frame.NATExhausted
+		return frame.NATExhausted
 	}
-	return t.insert(f.owner, [2]key{k, reply}, firstState(k), now), frame.Pass
+	t.insert(f.owner, [2]key{k, reply}, firstState(k), now, m)
+	return frame.Pass
 }
 
 // declineInbound says what becomes of a packet that has neither session nor

@@ -33,17 +33,18 @@ func reference(hash uint64, at uint32, d direction) uint64 {
 	return hash>>32<<32 | uint64(at)<<2 | uint64(d)<<1 | 1
 }
 
-// find returns the session that has k as a key, be it overdue or not. It takes no
-// lock, and no more steps than there are buckets.
-func (t *Table) find(k key) (m match, ok bool) {
+// find sets m to the session that has k as a key, be it overdue or not, and
+// reports whether there is one. It takes no lock, and no more steps than there are
+// buckets.
+func (t *Table) find(k key, m *match) bool {
 	h := t.seed.hash(k)
 	b := h & uint64(len(t.buckets)-1)
 	for range t.buckets {
 		bk := &t.buckets[b]
 		for i := range bk.words {
 			if w := bk.words[i].Load(); w>>32 == h>>32 && w != 0 {
-				if m, ok = t.read(uint32(w), k); ok {
-					return m, true
+				if t.read(uint32(w), k, m) {
+					return true
 				}
 			}
 		}
@@ -52,7 +53,7 @@ func (t *Table) find(k key) (m match, ok bool) {
 		}
 		b = (b + 1) & uint64(len(t.buckets)-1)
 	}
-	return match{}, false
+	return false
 }
 
 // refer enters a reference. The caller holds the table's mutex, and there is room.

@@ -164,8 +164,8 @@ func passed(t testing.TB, v Verdict, raw []byte, to Place) (src, dst end) {
 		t.Fatalf("%v, %v; want %v", v.To, v.Reason, to)
 	}
 	src, dst = packetOf(t, raw)
-	if netip.AddrFrom4(v.Dst).String() != dst.ip {
-		t.Fatalf("the verdict says to %v, the packet to %v", netip.AddrFrom4(v.Dst), dst)
+	if v.Dst.String() != dst.ip {
+		t.Fatalf("the verdict says to %v, the packet to %v", v.Dst, dst)
 	}
 	return src, dst
 }

@@ -153,3 +153,19 @@ func TestEmptiedTableIsAsNew(t *testing.T) {
 		checkIntegrity(t, n)
 	}
 }
+
+func TestPortsAreFoundWhileAThirdIsFree(t *testing.T) {
+	n := newTable(t, nil)
+	for port := range uint16(3000) {
+		establish(t, n, numberA, end{guestA, port}, end{remote, 443}, at)
+	}
+}
+
+func TestEveryPortOfASmallRangeIsFound(t *testing.T) {
+	for size := uint16(1); size <= 46; size++ {
+		n := newTable(t, func(c *Config) { c.FirstPort, c.LastPort = 62000, 62000+size-1 })
+		for port := range size {
+			establish(t, n, numberA, end{guestA, port}, end{remote, 443}, at)
+		}
+	}
+}

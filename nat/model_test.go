@@ -167,15 +167,16 @@ func (m *model) opened(t *rapid.T, p modelPacket, src, dst end) *modelSession {
 // standing is what decides who may lose a session.
 type standing struct {
 	owners   map[uint32]int // sessions of each, also overdue ones
-	sessions map[key]match  // that are not overdue, by the opener's key
+	sessions map[key]*match // that are not overdue, by the opener's key
 	len      int
 }
 
 func standingOf(n *Table, now int64) standing {
-	s := standing{map[uint32]int{}, map[key]match{}, n.len}
+	s := standing{map[uint32]int{}, map[key]*match{}, n.len}
 	for at := range n.used {
 		k := n.slots[at].keys[opener].load()
-		if m, ok := n.read(at<<2, k); ok {
+		m := &match{}
+		if n.read(at<<2, k, m) {
 			s.owners[m.owner()]++
 			if !n.overdue(m, now) {
 				s.sessions[k] = m
@@ -221,7 +222,7 @@ func checkLosses(t *rapid.T, n *Table, before standing, k key, v Verdict, now in
 				to, toPort := f.target(k.dport())
 				r = makeKey(inside, k.proto(), to, n.gateway, toPort, port)
 			}
-			if _, ok := n.find(r); ok || n.forwards.Load().at(k.proto(), port) != nil {
+			if n.find(r, &match{}) || n.forwards.Load().at(k.proto(), port) != nil {
 				taken++
 			}
 		}

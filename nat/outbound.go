@@ -17,8 +17,9 @@ func (t *Table) Outbound(raw []byte, from Guest, now int64) Verdict {
 	}
 	switch p.kind {
 	case endpoints:
-		if m, ok := t.find(p.key); ok && !t.overdue(m, now) {
-			return t.pass(&p, m, now)
+		var m match
+		if t.find(p.key, &m) && !t.overdue(&m, now) {
+			return t.pass(&p, &m, now)
 		}
 		return t.openOutbound(&p, from, now)
 	case laterFragment:
@@ -34,7 +35,7 @@ func (t *Table) Outbound(raw []byte, from Guest, now int64) Verdict {
 }
 
 // pass rewrites a packet of a session.
-func (t *Table) pass(p *packet, m match, now int64) Verdict {
+func (t *Table) pass(p *packet, m *match, now int64) Verdict {
 	if m.slot.age(now) > 0 {
 		m.slot.stamp.Store(uint32(now))
 	}
@@ -53,7 +54,7 @@ func (t *Table) pass(p *packet, m match, now int64) Verdict {
 	return deliver(to, is.dst())
 }
 
-func (t *Table) passTCP(p *packet, m match, now int64) {
+func (t *Table) passTCP(p *packet, m *match, now int64) {
 	segment, is := p.d[p.l4:], m.state()
 	if p.flags&(syn|fin|rst) != 0 || is > tcpOtherFin {
 		expected := track(m.slot.tracks[m.dir^1].Load()).expects(binary.BigEndian.Uint32(segment[4:]))
@@ -80,25 +81,25 @@ func (t *Table) openOutbound(p *packet, from Guest, now int64) Verdict {
 	var m match
 	var reason frame.DropReason
 	if hairpin {
-		m, reason = t.openHairpin(k, from, now)
+		reason = t.openHairpin(k, from, now, &m)
 	} else {
-		m, reason = t.openToUplink(k, from, now)
+		reason = t.openToUplink(k, from, now, &m)
 	}
 	t.mu.Unlock()
 	if reason != frame.Pass {
 		return drop(reason)
 	}
-	return t.pass(p, m, now)
+	return t.pass(p, &m, now)
 }
 
 // openToUplink makes an outbound session. The caller holds the mutex.
-func (t *Table) openToUplink(k key, from Guest, now int64) (match, frame.DropReason) {
-	if m, ok := t.findAlive(k, now); ok {
-		return m, frame.Pass // another worker was faster
+func (t *Table) openToUplink(k key, from Guest, now int64, m *match) frame.DropReason {
+	if t.findAlive(k, now, m) {
+		return frame.Pass // another worker was faster
 	}
 	external := t.external.Load()
 	if external == 0 || k.dst() == external {
-		return match{}, frame.NoRoute // it has just become so
+		return frame.NoRoute // it has just become so
 	}
 	// What a forward leads to keeps the forward's port when it is the one that
 	// begins, so that a remote knows the service by one address: SIP and games.
@@ -108,30 +109,32 @@ func (t *Table) openToUplink(k key, from Guest, now int64) (match, frame.DropRea
 	}
 	reply := makeKey(outside, k.proto(), k.dst(), external, k.dport(), 0)
 	if reply, ok := t.freePort(reply, k, first, o, now); ok && t.makeRoom(o) {
-		return t.insert(o, [2]key{k, reply}, firstState(k), now), frame.Pass
+		t.insert(o, [2]key{k, reply}, firstState(k), now, m)
+		return frame.Pass
 	}
-	return match{}, frame.NATExhausted
+	return frame.NATExhausted
 }
 
 // openHairpin makes a session from one guest to another by the external address.
 // The other answers to the gateway's address: it would answer a guest directly,
 // which expects the answer from elsewhere (RFC 4787, REQ-9). The caller holds the
 // mutex.
-func (t *Table) openHairpin(k key, from Guest, now int64) (match, frame.DropReason) {
-	if m, ok := t.findAlive(k, now); ok {
-		return m, frame.Pass
+func (t *Table) openHairpin(k key, from Guest, now int64, m *match) frame.DropReason {
+	if t.findAlive(k, now, m) {
+		return frame.Pass
 	}
 	f := t.forwards.Load().at(k.proto(), k.dport())
 	if f == nil || k.dst() != t.external.Load() {
-		return match{}, frame.NATNoSession // both were true before the lock
+		return frame.NATNoSession // both were true before the lock
 	}
 	to, port := f.target(k.dport())
 	reply := makeKey(inside, k.proto(), to, t.gateway, port, 0)
 	o := t.guest(from)
 	if reply, ok := t.freePort(reply, k, 0, o, now); ok && t.makeRoom(o) {
-		return t.insert(o, [2]key{k, reply}, firstState(k), now), frame.Pass
+		t.insert(o, [2]key{k, reply}, firstState(k), now, m)
+		return frame.Pass
 	}
-	return match{}, frame.NATExhausted
+	return frame.NATExhausted
 }
 
 // declineOutbound says what becomes of a guest's packet that has no session.

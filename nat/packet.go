@@ -75,7 +75,8 @@ func (p *packet) parse(raw []byte, from side) frame.DropReason {
 	d = d[:end]
 	start, partial := frame.PartialChecksum(raw)
 	p.d, p.l4, p.partial = d, l4, partial && start == frame.HeaderLen+l4
-	p.key = makeKey(from, d[9], binary.BigEndian.Uint32(d[12:]), binary.BigEndian.Uint32(d[16:]), 0, 0)
+	p.key.addrs = binary.BigEndian.Uint64(d[12:])
+	p.key.ends = uint64(d[9])<<8 | uint64(from)
 
 	fragment := binary.BigEndian.Uint16(d[6:])
 	if offset := fragment & fragmentOffset; offset != 0 {
@@ -88,27 +89,24 @@ func (p *packet) parse(raw []byte, from side) frame.DropReason {
 		return frame.Pass
 	}
 	p.first = fragment&moreFragments != 0
-	if p.first && (len(d)-l4)%8 != 0 {
+	if p.first && (end-l4)%8 != 0 {
 		return frame.Malformed // offsets count eights (RFC 791, 3.2)
 	}
-	return p.transport(d[l4:])
-}
 
-func (p *packet) transport(t []byte) frame.DropReason {
-	switch p.d[9] {
+	t := d[l4:]
+	switch d[9] {
 	case protoTCP:
 		if len(t) < tcpLen {
 			return frame.Malformed
 		}
-		p.flags = t[13]
-		p.kind = endpoints
-		p.key.ends |= uint64(binary.BigEndian.Uint32(t)) << 32
+		p.kind, p.flags = endpoints, t[13]
+		p.key.ends = portsOf(t)<<32 | protoTCP<<8 | uint64(from)
 	case protoUDP:
 		if len(t) < udpLen {
 			return frame.Malformed
 		}
 		p.kind = endpoints
-		p.key.ends |= uint64(binary.BigEndian.Uint32(t)) << 32
+		p.key.ends = portsOf(t)<<32 | protoUDP<<8 | uint64(from)
 	case protoICMP:
 		if len(t) < icmpLen {
 			return frame.Malformed
@@ -127,6 +125,9 @@ func (p *packet) transport(t []byte) frame.DropReason {
 	return frame.Pass
 }
 
+// portsOf is the two ports of TCP or UDP, as a key has them.
+func portsOf(t []byte) uint64 { return uint64(binary.BigEndian.Uint32(t)) }
+
 // opens reports whether the packet may open a session. A TCP segment in the
 // middle of a connection may not: it would get another port than the connection
 // had, and a guest could open sessions that nobody has to answer.
@@ -142,7 +143,8 @@ func (p *packet) opens() bool {
 
 // rewrite gives the packet the addresses and ports of is.
 func (p *packet) rewrite(is key) {
-	was, d, t := p.key, p.d, p.d[p.l4:]
+	was, d := p.key, p.d
+	t := d[p.l4:]
 	addresses := frame.ChecksumDelta(0).
 		Replace32(was.src(), is.src()).
 		Replace32(was.dst(), is.dst())

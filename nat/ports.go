@@ -1,10 +1,17 @@
 package nat
 
-import "math/rand/v2"
+import (
+	"math/bits"
+	"math/rand/v2"
+)
 
 // probes is how many ports a session tries. With 19 of 20 taken it finds one 96
-// times of 100; all of the range would hold the mutex for 50 µs.
-const probes = 64
+// times of 100; all of the range would hold the mutex for 100 µs. After enough of
+// them it stops where it can take the place of a session of the same guest.
+const (
+	probes = 64
+	enough = 16
+)
 
 // freePort gives the reply key of a new session of o a port, and returns it. The
 // session's opener is k. Ports are tried in this order:
@@ -28,17 +35,11 @@ func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, 
 	if t.refused(o) {
 		return key{}, false // nobody is to lose a port for nothing
 	}
-	var start, stride uint64
+	var chance uint64
 	var best match
 	var bestWorth uint64
 	for i := range probes {
 		var port uint16
-		if i == 3 {
-			start, stride = rand.Uint64N(size), 1
-			if size > probes-3 {
-				stride += rand.Uint64N(size - 1)
-			}
-		}
 		switch i {
 		case 0:
 			port = first
@@ -47,8 +48,11 @@ func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, 
 		case 2:
 			own := makeKey(inside, k.proto(), k.src(), 0, k.sport(), 0)
 			port = t.firstPort + uint16(t.ports.hash(own)>>32*size>>32)
+		case 3:
+			chance = rand.Uint64()
+			fallthrough
 		default:
-			port = t.firstPort + uint16((start+uint64(i)*stride)%size)
+			port = t.firstPort + spread(chance, i, size)
 		}
 		if i == 0 && port == 0 {
 			continue
@@ -57,13 +61,16 @@ func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, 
 			continue
 		}
 		free := reply.withDport(port)
-		m, taken := t.findAlive(free, now)
-		if !taken {
+		var m match
+		if !t.findAlive(free, now, &m) {
 			return free, true
 		}
-		if w := t.worth(m, o, now); i > 0 && w > bestWorth {
+		if w := t.worth(&m, o, now); i > 0 && w > bestWorth {
 			best, bestWorth = m, w
 			reply = free
+		}
+		if i > enough && bestWorth >= transitoryWorth && best.owner() == o {
+			break
 		}
 	}
 	if bestWorth == 0 {
@@ -73,13 +80,24 @@ func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, 
 	return reply, true
 }
 
+// spread is the ith of numbers below size that begin anywhere and lie evenly, by
+// the golden ratio: no two of few are the same, and 61 of them find every number
+// where size is up to 46.
+func spread(begin uint64, i int, size uint64) uint16 {
+	n, _ := bits.Mul64(begin+uint64(i)*0x9e3779b97f4a7c15, size)
+	return uint16(n)
+}
+
+// transitoryWorth is more than what any established session is worth.
+const transitoryWorth = 1 << 62
+
 // worth says how good it is to end a session in favour of o: 0 if it must not be.
-func (t *Table) worth(m match, o uint32, now int64) uint64 {
+func (t *Table) worth(m *match, o uint32, now int64) uint64 {
 	n, own := t.owners[m.owner()].n(), t.owners[o].n()
 	w := uint64(n)<<32 | uint64(max(m.slot.age(now), 0))
 	switch {
 	case !m.state().assured() && n >= own:
-		return w | 1<<62
+		return w | transitoryWorth
 	case n > own+1:
 		return w
 	}

@@ -41,9 +41,9 @@ func TestWorkersAgainstEachOther(t *testing.T) {
 				copy(d[16:20], s[12:16])
 				copy(d[ipLen:], s[ipLen+2:ipLen+4])
 				copy(d[ipLen+2:], s[ipLen:ipLen+2])
-				if v := n.Inbound(answer, now); v.To == Inside && v.Dst != [4]byte(answer[testL3+ipLen+udpLen:]) {
+				if v := n.Inbound(answer, now); v.To == Inside && v.Dst != netip.AddrFrom4([4]byte(answer[testL3+ipLen+udpLen:])) {
 					// Between the two the session may have gone, and its port to another.
-					if binary.BigEndian.Uint32(v.Dst[:]) == addressFrom(kept.addrPort().Addr()) {
+					if v.Dst == kept.addrPort().Addr() {
 						t.Errorf("an answer to %v reached %v", g, v.Dst)
 					}
 				}
@@ -58,7 +58,7 @@ func TestWorkersAgainstEachOther(t *testing.T) {
 				return
 			}
 			in := segment{flags: ack, seq: 901, ack: 101}.build(keptTo, e)
-			if v := n.Inbound(in, at+int64(i%100)); v.To != Inside || v.Dst != [4]byte(ip(kept)) {
+			if v := n.Inbound(in, at+int64(i%100)); v.To != Inside || v.Dst != kept.addrPort().Addr() {
 				t.Errorf("its answer: %v, %v", v.To, v.Reason)
 				return
 			}

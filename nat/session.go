@@ -30,7 +30,8 @@ func (k *sharedKey) store(v key) {
 	k.ends.Store(v.ends)
 }
 
-// match is a session, as it was when a packet was found to be of it.
+// match is a session, as it was when a packet was found to be of it. In the path
+// of a packet it is not copied: that would take longer than finding it.
 type match struct {
 	slot       *slot
 	at         uint32 // the slot's number
@@ -40,28 +41,26 @@ type match struct {
 	word       uint32    // slot.state
 }
 
-func (m match) state() state { return state(m.word) }
-func (m match) owner() uint32 {
-	return m.word >> 8
-}
+func (m *match) state() state  { return state(m.word) }
+func (m *match) owner() uint32 { return m.word >> 8 }
 
 // age is the seconds since the session's last packet. It is negative where
 // another worker, with a later now, has already stamped the session. Stamps wrap
 // after 136 years, and the difference is right for 68.
 func (s *slot) age(now int64) int32 { return int32(uint32(now) - s.stamp.Load()) }
 
-func (t *Table) overdue(m match, now int64) bool {
+func (t *Table) overdue(m *match, now int64) bool {
 	return m.slot.age(now) > t.timeouts[m.state()]
 }
 
-// read returns the session that an index word refers to if k is its key.
-func (t *Table) read(ref uint32, k key) (m match, ok bool) {
-	at, dir := ref>>2, direction(ref>>1&1)
-	s := &t.slots[at]
-	generation := s.generation.Load()
-	if s.keys[dir].load() != k {
-		return match{}, false
+// read sets m to the session that an index word refers to, and reports whether k
+// is its key. Where it is not, m is anything.
+func (t *Table) read(ref uint32, k key, m *match) bool {
+	s := &t.slots[ref>>2]
+	m.slot, m.at, m.dir, m.generation = s, ref>>2, direction(ref>>1&1), s.generation.Load()
+	if s.keys[m.dir].load() != k {
+		return false
 	}
-	m = match{s, at, generation, dir, s.keys[dir^1].load(), s.state.Load()}
-	return m, generation&1 != 0 && s.generation.Load() == generation
+	m.reply, m.word = s.keys[m.dir^1].load(), s.state.Load()
+	return m.generation&1 != 0 && s.generation.Load() == m.generation
 }

@@ -36,8 +36,8 @@ func (t *Table) Sessions(now int64) []Session {
 	for at := range used {
 		s := &t.slots[at]
 		k := s.keys[opener].load()
-		m, ok := t.read(at<<2|uint32(opener)<<1, k)
-		if !ok || t.overdue(m, now) {
+		var m match
+		if !t.read(at<<2|uint32(opener)<<1, k, &m) || t.overdue(&m, now) {
 			continue
 		}
 		v := view(k, m.reply)
@@ -132,9 +132,8 @@ func (t *Table) restore(v Session, now int64) bool {
 	if v.IdleSeconds < 0 || v.IdleSeconds > int64(t.timeouts[is]) {
 		return false
 	}
-	_, taken := t.findAlive(k, now)
-	_, replyTaken := t.findAlive(r, now)
-	if taken || replyTaken {
+	var m match
+	if t.findAlive(k, now, &m) || t.findAlive(r, now, &m) {
 		return false
 	}
 	var o uint32
@@ -146,6 +145,6 @@ func (t *Table) restore(v Session, now int64) bool {
 	if own := &t.owners[o]; t.len >= t.limit || own.n() >= t.guestLimit {
 		return false
 	}
-	t.insert(o, [2]key{k, r}, is, now-v.IdleSeconds)
+	t.insert(o, [2]key{k, r}, is, now-v.IdleSeconds, &m)
 	return true
 }

@@ -201,9 +201,9 @@ func (t *Table) removeSome(from uint32, f func(*slot) bool) (removed int, more b
 	return removed, to < t.used
 }
 
-// insert makes a session that was last heard at now. The caller holds the mutex,
+// insert makes a session that was last heard at now, and sets m to it. The caller holds the mutex,
 // and has seen to it that neither key is taken and that there is room.
-func (t *Table) insert(o uint32, keys [2]key, st state, now int64) match {
+func (t *Table) insert(o uint32, keys [2]key, st state, now int64, m *match) {
 	at := t.free
 	if at == none {
 		at = t.used
@@ -225,7 +225,7 @@ func (t *Table) insert(o uint32, keys [2]key, st state, now int64) match {
 	generation := s.generation.Add(1)
 	t.refer(keys[opener], at, opener)
 	t.refer(keys[other], at, other)
-	return match{s, at, generation, opener, keys[other], s.state.Load()}
+	*m = match{s, at, generation, opener, keys[other], s.state.Load()}
 }
 
 // remove ends a session. The caller holds the mutex.
@@ -243,7 +243,7 @@ func (t *Table) remove(at uint32) {
 
 // setState brings a session on from the state that m was found in, unless another
 // worker was faster.
-func (t *Table) setState(m match, is state, now int64) {
+func (t *Table) setState(m *match, is state, now int64) {
 	t.mu.Lock()
 	s := m.slot
 	if s.generation.Load() == m.generation && s.state.Load() == m.word {
@@ -259,13 +259,15 @@ func (t *Table) setState(m match, is state, now int64) {
 
 // findAlive is find for a session that is not overdue; one that is it removes.
 // The caller holds the mutex.
-func (t *Table) findAlive(k key, now int64) (m match, ok bool) {
-	m, ok = t.find(k)
-	if ok && t.overdue(m, now) {
-		t.remove(m.at)
-		return match{}, false
+func (t *Table) findAlive(k key, now int64, m *match) bool {
+	if !t.find(k, m) {
+		return false
 	}
-	return m, ok
+	if t.overdue(m, now) {
+		t.remove(m.at)
+		return false
+	}
+	return true
 }
 
 // external is the address that the session is bound to. Of an outbound session it

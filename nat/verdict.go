@@ -1,6 +1,10 @@
 package nat
 
-import "gxswitch/internal/frame"
+import (
+	"net/netip"
+
+	"gxswitch/internal/frame"
+)
 
 // Verdict is what becomes of a packet.
 type Verdict struct {
@@ -9,7 +13,7 @@ type Verdict struct {
 	Reason frame.DropReason
 	// Dst is the packet's destination address, as it is now, of a packet to Inside
 	// or Outside.
-	Dst [4]byte
+	Dst netip.Addr
 }
 
 // Place is where a packet goes.
@@ -34,5 +38,5 @@ func drop(r frame.DropReason) Verdict { return Verdict{Reason: r} }
 func placeOf(s side) Place { return Inside + Place(s) }
 
 func deliver(to Place, dst uint32) Verdict {
-	return Verdict{To: to, Dst: [4]byte{byte(dst >> 24), byte(dst >> 16), byte(dst >> 8), byte(dst)}}
+	return Verdict{To: to, Dst: addr4(dst)}
 }

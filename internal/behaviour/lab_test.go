@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"gxswitch/internal/control"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/testnet"
@@ -222,6 +224,21 @@ func (l *lab) portState(name string) string {
 func (l *lab) awaitPort(name, state string) {
 	l.t.Helper()
 	nettest.Wait(l.t, "port "+name+" to be "+state, func() (bool, error) { return l.portState(name) == state, nil })
+}
+
+// awaitOperational waits until the kernel has noticed that a veth's other end is
+// up. Until then its queue is one that drops without a word, though the interface
+// counts as running.
+func awaitOperational(t *testing.T, ns *testnet.NS, name string) {
+	t.Helper()
+	nettest.Wait(t, name+" to be operational", func() (up bool, err error) {
+		err = ns.Do(func() error {
+			link, err := netlink.LinkByName(name)
+			up = err == nil && link.Attrs().OperState == netlink.OperUp
+			return err
+		})
+		return up, err
+	})
 }
 
 // run runs a program in a namespace and returns what it printed; it may fail.

@@ -168,6 +168,7 @@ func TestTagsOnTheWire(t *testing.T) {
 	l.start(perVLAN)
 	for _, p := range []string{"p1", "p3", "p4", "eth1"} {
 		l.awaitPort(p, "up")
+		awaitOperational(t, l.host, p)
 	}
 	wire := far.host
 	for i, c := range []struct {

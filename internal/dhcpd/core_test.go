@@ -390,6 +390,22 @@ func TestTheClientsOwnAnswerIsNoConflict(t *testing.T) {
 	}
 }
 
+func TestRepliesInAnothersNameAreNoConflict(t *testing.T) {
+	r := newRig(t, config(), Switch{})
+	r.core.receive(pack(t, message(dhcpv4.MessageTypeDiscover, mac(1), nil), mac(1), netip.IPv4Unspecified()), r.now)
+	for a := range r.core.probes {
+		forged := arpReply(mac(50), a)
+		copy(forged[6:], []byte{2, 0, 0, 0, 0, 51})
+		r.core.answered(forged, r.now)
+	}
+	if len(r.core.probes) != 1 {
+		t.Error("the probe has ended")
+	}
+	if offers := r.settle(); len(offers) != 1 {
+		t.Errorf("%d offers", len(offers))
+	}
+}
+
 func TestAnImpatientClientGetsOneOffer(t *testing.T) {
 	r := newRig(t, config(), Switch{})
 	m := message(dhcpv4.MessageTypeDiscover, mac(1), nil)

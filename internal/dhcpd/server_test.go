@@ -372,8 +372,11 @@ func TestALeaseIsInTheFileBeforeTheClientKnows(t *testing.T) {
 	l.events = nil
 	second := l.start(c)
 	got := second.Leases()
-	if len(got) != len(had) || len(l.events) != len(had) {
-		t.Fatalf("had %d leases, have %d, told of %d", len(had), len(got), len(l.events))
+	l.mu.Lock()
+	told := len(l.events)
+	l.mu.Unlock()
+	if len(got) != len(had) || told != len(had) {
+		t.Fatalf("had %d leases, have %d, told of %d", len(had), len(got), told)
 	}
 	for i := range had {
 		if !got[i].Expires.Equal(had[i].Expires) || got[i].Addr != had[i].Addr || got[i].MAC != had[i].MAC {

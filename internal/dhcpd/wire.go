@@ -122,13 +122,14 @@ func buildProbe(own frame.MAC, a netip.Addr) []byte {
 	return b
 }
 
-// parseReply takes an ARP reply apart: who has which address.
+// parseReply takes an ARP reply apart: who has which address. A reply in another
+// station's name says nothing.
 func parseReply(b []byte) (frame.MAC, netip.Addr, bool) {
 	if len(b) < etherLen+arpLen || binary.BigEndian.Uint16(b[12:]) != etherTypeARP {
 		return frame.MAC{}, netip.Addr{}, false
 	}
 	p := b[etherLen:]
-	if [8]byte(p) != [8]byte{0, 1, 8, 0, 6, 4, 0, 2} {
+	if [8]byte(p) != [8]byte{0, 1, 8, 0, 6, 4, 0, 2} || frame.MAC(p[8:14]) != frame.MAC(b[6:12]) {
 		return frame.MAC{}, netip.Addr{}, false
 	}
 	return frame.MAC(p[8:14]), netip.AddrFrom4([4]byte(p[14:18])), true

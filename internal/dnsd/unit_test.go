@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"gxswitch/internal/lease"
 )
 
 var (
@@ -21,6 +23,8 @@ var (
 )
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+var _ Names = (*lease.Table)(nil)
 
 // names is a network's, fixed.
 type names map[string][]netip.Addr
