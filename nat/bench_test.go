@@ -2,38 +2,41 @@ package nat
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
 
 // BenchmarkEstablished is a packet of a session, out and in by turns, among few
-// sessions and in a full table. The copy makes the packet again what it was, and
-// takes 2 ns.
+// sessions and in a full table. What makes the packet takes 5 ns of it.
 func BenchmarkEstablished(b *testing.B) {
-	for _, c := range []struct {
-		name     string
-		sessions int
-	}{{"1", 1}, {"1000", 1000}, {"65536", 65536}} {
-		b.Run("sessions="+c.name, func(b *testing.B) {
+	for _, sessions := range []int{1, 1000, DefaultLimit} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
 			n := newTable(b, func(c *Config) { c.GuestLimit = DefaultLimit })
-			out, in := make([][]byte, c.sessions), make([][]byte, c.sessions)
-			for i := range out {
-				g, r := end{guestA, uint16(i)}, end{remote, uint16(1 + i>>11)}
-				e := open(b, n, numberA, synSegment.build, g, r, at)
-				inbound(b, n, synAckSegment.build(r, e), at)
-				out[i], in[i] = ackSegment.build(g, r), segment{flags: ack, seq: 901, ack: 101, length: 6}.build(r, e)
+			type ends struct{ addrs, ports uint64 }
+			endsOf := func(raw []byte) ends {
+				return ends{binary.BigEndian.Uint64(raw[testL3+12:]), uint64(binary.BigEndian.Uint32(raw[testL3+ipLen:]))}
 			}
-			order := rand.Perm(c.sessions)
-			raw := make([]byte, 80)
+			l := make([][2]ends, sessions)
+			for i := range l {
+				g, r := end{guestA, uint16(i)}, end{remote, uint16(1 + i>>11)}
+				e := establish(b, n, numberA, g, r, at)
+				l[i] = [2]ends{endsOf(ackSegment.build(g, r)), endsOf(ackSegment.build(r, e))}
+			}
+			rand.Shuffle(len(l), func(i, j int) { l[i], l[j] = l[j], l[i] })
+			raw := ackSegment.build(end{guestA, 1}, end{remote, 1})
+			at := at // a variable, as time is
 			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range b.N {
-				s := order[i/2%c.sessions]
+				e := &l[i/2%sessions][i&1]
+				binary.BigEndian.PutUint64(raw[testL3+12:], e.addrs)
+				binary.BigEndian.PutUint32(raw[testL3+ipLen:], uint32(e.ports))
 				var v Verdict
 				if i%2 == 0 {
-					v = n.Outbound(raw[:copy(raw, out[s])], numberA, at)
+					v = n.Outbound(raw, numberA, at)
 				} else {
-					v = n.Inbound(raw[:copy(raw, in[s])], at)
+					v = n.Inbound(raw, at)
 				}
 				if v.To == Dropped || v.To == Host {
 					b.Fatal(v)

@@ -30,11 +30,8 @@ func newIndex(sessions int) []bucket {
 }
 
 func reference(hash uint64, at uint32, d direction) uint64 {
-	return tag(hash)<<32 | uint64(at)<<2 | uint64(d)<<1 | 1
+	return hash>>32<<32 | uint64(at)<<2 | uint64(d)<<1 | 1
 }
-
-// tag is what of a hash is in a reference, and never that of a free word.
-func tag(hash uint64) uint64 { return hash>>32 | 1 }
 
 // find sets m to the session that has k as a key, be it overdue or not, and
 // reports whether there is one. It takes no lock, and no more steps than there are
@@ -44,53 +41,15 @@ func (t *Table) find(k key, m *match) bool {
 	b := h & uint64(len(t.buckets)-1)
 	for range t.buckets {
 		bk := &t.buckets[b]
-		if w := bk.match(tag(h)); w != 0 && (t.read(uint32(w), k, m) || t.findIn(bk, tag(h), k, m)) {
-			return true
+		for i := range bk.words {
+			if w := bk.words[i].Load(); w>>32 == h>>32 && w != 0 && t.read(uint32(w), k, m) {
+				return true
+			}
 		}
 		if bk.overflow.Load() == 0 {
 			break
 		}
 		b = (b + 1) & uint64(len(t.buckets)-1)
-	}
-	return false
-}
-
-// match returns the last word with that tag, or 0. Which it will be can't be
-// predicted, so there is no branch: the compiler makes conditional moves of this
-// form, which saves 15 ns among 1000 sessions.
-func (b *bucket) match(tag uint64) (hit uint64) {
-	w0, w1, w2 := b.words[0].Load(), b.words[1].Load(), b.words[2].Load()
-	w3, w4, w5, w6 := b.words[3].Load(), b.words[4].Load(), b.words[5].Load(), b.words[6].Load()
-	if w0>>32 == tag {
-		hit = w0
-	}
-	if w1>>32 == tag {
-		hit = w1
-	}
-	if w2>>32 == tag {
-		hit = w2
-	}
-	if w3>>32 == tag {
-		hit = w3
-	}
-	if w4>>32 == tag {
-		hit = w4
-	}
-	if w5>>32 == tag {
-		hit = w5
-	}
-	if w6>>32 == tag {
-		hit = w6
-	}
-	return hit
-}
-
-// findIn is find in one bucket, where two keys share a tag.
-func (t *Table) findIn(b *bucket, tag uint64, k key, m *match) bool {
-	for i := range b.words {
-		if w := b.words[i].Load(); w>>32 == tag && t.read(uint32(w), k, m) {
-			return true
-		}
 	}
 	return false
 }

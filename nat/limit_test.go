@@ -15,7 +15,7 @@ func flood(t *testing.T, table *Table, from Guest, guest string, n int, now int6
 }
 
 // establish opens a TCP connection of a guest.
-func establish(t *testing.T, n *Table, from Guest, g, r end, now int64) end {
+func establish(t testing.TB, n *Table, from Guest, g, r end, now int64) end {
 	t.Helper()
 	e := open(t, n, from, synSegment.build, g, r, now)
 	inbound(t, n, synAckSegment.build(r, e), now)
