@@ -113,7 +113,7 @@ func (s *Switch) VLANStats() []VLANStats {
 			}
 			named := false
 			for _, a := range s.attached {
-				if a == nil || a.cfg.Network != name {
+				if a == nil || a.cfg.Network != name || s.isGate(&a.cfg) {
 					continue
 				}
 				set := &a.port.carries
