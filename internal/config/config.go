@@ -55,7 +55,7 @@ type Daemon struct {
 	Group string // may use the control socket
 }
 
-// Network is one [network.NAME] table. It is comparable.
+// Network is one [network.NAME] table.
 type Network struct {
 	Name       string
 	Mode       Mode
@@ -70,6 +70,14 @@ type Network struct {
 	RateDown   shaping.Limit // the other way
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
+}
+
+// Equal reports whether the two say the same, wherever they stand. The order of
+// what is in a list counts.
+func (n Network) Equal(o Network) bool {
+	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.VLAN == o.VLAN &&
+		n.Address == o.Address && n.Ageing == o.Ageing && n.FDBLimit == o.FDBLimit && n.MTU == o.MTU &&
+		n.RateUp == o.RateUp && n.RateDown == o.RateDown
 }
 
 // NewNetwork is a network with the defaults of every key that has one.

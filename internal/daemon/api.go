@@ -92,7 +92,7 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 		return control.Network{}, err
 	}
 	if n := m.networks[s.Name]; n != nil {
-		if unplaced(n.spec) == spec {
+		if n.spec.Equal(spec) {
 			return m.networkRowOf(s.Name), nil
 		}
 		return control.Network{}, control.Errorf(control.CodeConflict, "network %s exists with other settings: %s; not %s",
