@@ -167,6 +167,11 @@ type Switch interface {
 	FlushFDB(network, port string) (Flushed, error)
 	Stats(ports []string) (Stats, error)  // none means every
 	VLANs(network string) ([]VLAN, error) // "" means every
+	Forwards(network string) ([]Forward, error) // "" means every
+	AddForward(ForwardSpec) error
+	DelForward(ForwardSpec) error
+	Sessions(network string) ([]Session, error) // "" means every
+	FlushNAT(network string) (Flushed, error)   // likewise
 	Config() ConfigText
 	Reload() (Reloaded, error)
 }
