@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"gxswitch/internal/vlan"
@@ -68,6 +69,9 @@ type Network struct {
 	MTU        int           // 0: the uplink's, else 1500
 	RateUp     shaping.Limit // of all guests, out by uplink and host interface
 	RateDown   shaping.Limit // the other way
+	DHCP       DHCP
+	DNS        DNS
+	Hosts      []Host
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
@@ -77,7 +81,8 @@ type Network struct {
 func (n Network) Equal(o Network) bool {
 	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.VLAN == o.VLAN &&
 		n.Address == o.Address && n.Ageing == o.Ageing && n.FDBLimit == o.FDBLimit && n.MTU == o.MTU &&
-		n.RateUp == o.RateUp && n.RateDown == o.RateDown
+		n.RateUp == o.RateUp && n.RateDown == o.RateDown &&
+		n.DHCP.Equal(o.DHCP) && n.DNS.Equal(o.DNS) && slices.EqualFunc(n.Hosts, o.Hosts, Host.Equal)
 }
 
 // NewNetwork is a network with the defaults of every key that has one.

@@ -207,7 +207,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"port=[1]", "f:1: port: want a table [[port]], not the number 1"},
 		{bridged("agein='5s'"), "f:3: network.b.agein: unknown key\n  hint: did you mean ageing?"},
 		{bridged("fdb-limit=5"), "f:3: network.b.fdb-limit: unknown key\n  hint: did you mean fdb_limit?"},
-		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, rate_up, rate_down"},
+		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, dhcp, dns, host, rate_up, rate_down"},
 		{portWith("uplink='a'"), "f:3: port.tap0.uplink: unknown key\n  hint: one of name, network, vlan, rate_from, rate_to, mac, ip, isolated, label, mtu, antispoof, storm, mac_limit, ra_guard, dhcp_guard, bpdu_guard"},
 
 		// what comes in a later version
@@ -217,8 +217,6 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"[network.r]\nmode='nat'\nuplink='eth0'\naddress='10.0.0.1/8'", "f:2: network.r.mode: mode \"nat\"" + notYetText + "\n  hint: this version has bridged, host-only and isolated"},
 		{bridged("takeover=true"), "f:3: network.b.takeover: takeover = true" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
 		{bridged("takeover='false'"), "f:3: network.b.takeover: takeover = \"false\"" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
-		{hostOnlyWith("dhcp={range='a-b'}"), "f:3: network.h.dhcp: dhcp" + notYetText},
-		{hostOnlyWith("[[network.h.host]]\nname='web1'"), "f:3: network.h.host: host" + notYetText},
 		{hostOnlyWith("takeover=false"), "f:3: network.h.takeover: a host-only network has no use for the key\n  hint: leave the key out, or write mode = \"bridged\""},
 		{portWith("match={domain='web1'}"), "f:3: port.tap0.match: match" + notYetText},
 
