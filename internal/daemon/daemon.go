@@ -98,6 +98,14 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
 	sw.SetHostAddresses(<-addrs)
+	routes, err := host.WatchRoutes(watching)
+	if err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	neighbours, err := host.WatchNeighbours(watching)
+	if err != nil {
+		return fmt.Errorf("watch neighbours: %w", err)
+	}
 	events, err := host.Watch(watching)
 	if err != nil {
 		return fmt.Errorf("watch interfaces: %w", err)
@@ -106,7 +114,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		m.stop()
 		return err
 	}
-	watchers.Go(func() { m.followAddrs(addrs) })
+	watchers.Go(func() { m.followLayer3(watching, addrs, routes, neighbours) })
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })
 	watchers.Go(func() { m.noteLeases(watching) })

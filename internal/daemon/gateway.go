@@ -53,7 +53,7 @@ func newLayer3() layer3 {
 type gate struct {
 	nat    *nat.Table // nil: routed
 	errors *gateway.ErrorLimit
-	routed map[netip.Addr]bool // guests' addresses that have a host route
+	routed map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said   map[netip.Addr]bool // guests' addresses that the LAN was told of
 
 	extra   []config.Forward    // of the command line
@@ -65,7 +65,7 @@ func (m *manager) openGate(n *network) error {
 	if !n.spec.Mode.HasGateway() {
 		return nil
 	}
-	n.gate = &gate{errors: gateway.NewErrorLimit(), routed: map[netip.Addr]bool{}, said: map[netip.Addr]bool{}, dropped: map[nat.Listen]bool{}}
+	n.gate = &gate{errors: gateway.NewErrorLimit(), said: map[netip.Addr]bool{}, dropped: map[nat.Listen]bool{}}
 	return m.openNAT(n)
 }
 
@@ -81,9 +81,10 @@ func (m *manager) openNAT(n *network) error {
 	return nil
 }
 
-// setGate follows the network's settings.
-func (m *manager) setGate(n *network) error {
-	if n.gate == nil || n.gate.nat == nil || n.gate.nat.Network() == n.spec.Address.Masked() && n.gate.gateway == n.spec.Address {
+// setGate follows the network's settings, which were old. Other addresses are
+// other sessions.
+func (m *manager) setGate(n *network, old config.Network) error {
+	if n.gate == nil || n.spec.Address == old.Address {
 		return nil
 	}
 	return m.openNAT(n)
@@ -116,6 +117,7 @@ func (m *manager) refreshGateways() {
 func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) error {
 	out, ok := m.outside(n)
 	if !ok || n.leg.Host.Index == 0 {
+		n.gate.said = map[netip.Addr]bool{}
 		return m.sw.SetGateway(n.spec.Name, nil)
 	}
 	external := m.externalOf(n, out.Index)
@@ -244,6 +246,16 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 // the LAN of those that have come.
 func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 	g := n.gate
+	if g.routed == nil { // a predecessor's may be there
+		g.routed = map[netip.Addr]bool{}
+		left, err := host.HostRoutes(n.leg.Host.Index)
+		if err != nil {
+			m.log.Error("routes to guests", "network", n.spec.Name, "err", err)
+		}
+		for _, a := range left {
+			g.routed[a] = true
+		}
+	}
 	now := map[netip.Addr]bool{}
 	for _, p := range guests {
 		if p.IsSingleIP() {

@@ -37,6 +37,8 @@ type manager struct {
 	touched  map[int]touched           // by ifindex: what to restore
 	claims   map[int]*net.UnixConn     // by ifindex: see claim
 	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+	l3       layer3
+	reserved string // ports that were taken from the host's own connections, as host.RestorePorts takes them
 }
 
 // network is one that exists.
@@ -45,6 +47,7 @@ type network struct {
 	runtime bool // made by the command line
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
+	gate    *gate         // nil where its mode has none
 }
 
 // port is an interface that is attached.
@@ -114,6 +117,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int][]dataplane.Lease{},
+		l3:       newLayer3(),
 	}
 }
 
@@ -237,13 +241,6 @@ func (m *manager) renamed(old string, l host.Link) {
 	delete(m.runtime, old)
 	r.spec.Name = l.Name
 	m.runtime[l.Name] = r
-}
-
-// followAddrs tells the dataplane the host's own addresses.
-func (m *manager) followAddrs(sets <-chan []netip.Addr) {
-	for set := range sets {
-		m.sw.SetHostAddresses(set)
-	}
 }
 
 // wanted is what the interface should be; false: none of ours.
