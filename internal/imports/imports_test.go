@@ -45,6 +45,7 @@ var house = []room{
 	{path: "internal/lease", uses: "internal/frame", rules: true},
 	{path: "shaping", rules: true},
 	{path: "nat", uses: "internal/frame", rules: true},
+	{path: "internal/gateway", uses: "internal/frame nat", rules: true},
 
 	{path: "ports", uses: "internal/frame",
 		kernel: "a port is a packet socket"},
