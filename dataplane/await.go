@@ -159,7 +159,7 @@ func (w *worker) giveUp(net *network, which func(*unresolved) bool) {
 		}
 		// What NAT rewrote is not what the guest sent.
 		if gw != nil && gw.NAT == nil && in != nil && u.hop.To == gateway.Outside {
-			w.complain(in, way, gateway.Inside, gw, &u.f, gateway.HostUnreachable)
+			w.complain(in, way, gateway.Inside, gw, &u.f, gateway.ICMPError{Type: gateway.Unreachable, Code: gateway.HostUnreachable})
 		}
 		way.lose(&u.f, u.hop.To, frame.NoRoute)
 	}
@@ -170,7 +170,7 @@ func (w *worker) giveUp(net *network, which func(*unresolved) bool) {
 }
 
 // lose counts a packet that was taken and can't leave.
-func (y *way) lose(f *frame.Frame, to gateway.Side, why frame.DropReason) {
+func (y *route) lose(f *frame.Frame, to gateway.Side, why frame.DropReason) {
 	out := y.leg
 	if to == gateway.Outside {
 		out = y.gate
@@ -179,7 +179,7 @@ func (y *way) lose(f *frame.Frame, to gateway.Side, why frame.DropReason) {
 }
 
 // wayOf is the network's gateway in this view, nil if its ports are not there.
-func (v *view) wayOf(net *network) *way {
+func (v *view) wayOf(net *network) *route {
 	for _, m := range v.ports {
 		if m != nil && m.net == net {
 			return m.way

@@ -25,7 +25,7 @@ type Gateway struct {
 }
 
 // way is a network's gateway in a view: shared by its members.
-type way struct {
+type route struct {
 	leg, gate *member
 	lan       *member // the bridged network's port of the gate's NIC, if the host is a station of that network
 }
@@ -37,10 +37,10 @@ func (e *entry) gated(f *frame.Frame) bool {
 	if f.Tagged || f.Truncated || len(d) < frame.HeaderLen {
 		return false
 	}
-	if d[0]&1 != 0 {
-		return isARP(d)
+	if d[0]&1 != 0 || [6]byte(d[:6]) != e.gates[0].cfg.Local {
+		return [6]byte(d[:6]) == frame.Broadcast && isARP(d)
 	}
-	return [6]byte(d[:6]) == e.gates[0].cfg.Local && d[12] == 0x08 && d[13] == 0x00
+	return isARP(d) || d[12] == 0x08 && d[13] == 0x00
 }
 
 func isARP(d []byte) bool { return d[12] == 0x08 && d[13] == 0x06 }
@@ -162,7 +162,7 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 }
 
 // leave gives a routed frame to the port that its next hop is behind.
-func (w *worker) leave(v *view, in *member, way *way, to gateway.Side, f *frame.Frame) frame.DropReason {
+func (w *worker) leave(v *view, in *member, way *route, to gateway.Side, f *frame.Frame) frame.DropReason {
 	if to == gateway.Inside {
 		return w.inward(v, in, way, f)
 	}
@@ -182,7 +182,7 @@ func (w *worker) leave(v *view, in *member, way *way, to gateway.Side, f *frame.
 
 // inward gives a routed frame to a guest; one whose port is not known is flooded,
 // as a switch does.
-func (w *worker) inward(v *view, in *member, way *way, f *frame.Frame) frame.DropReason {
+func (w *worker) inward(v *view, in *member, way *route, f *frame.Frame) frame.DropReason {
 	leg := way.leg
 	if id, known := leg.net.table.Lookup(fdb.KeyFromBytes(leg.pvid, f.Data())); known {
 		out := v.member(id)
@@ -216,7 +216,7 @@ func (v *view) member(id fdb.PortID) *member {
 }
 
 // complain sends an ICMP error to where the frame came from.
-func (w *worker) complain(in *member, way *way, from gateway.Side, gw *Gateway, f *frame.Frame, e gateway.ICMPError) {
+func (w *worker) complain(in *member, way *route, from gateway.Side, gw *Gateway, f *frame.Frame, e gateway.ICMPError) {
 	raw, ok := gw.Rules.AppendError(w.spare(), from, f.Raw, e, w.nanos)
 	if ok {
 		w.answer(in, way.leg, raw)
@@ -266,7 +266,7 @@ func (w *worker) stands(in *member, f *frame.Frame) bool {
 
 // fragment cuts a packet that is too long for its way. A super-frame is cut by the
 // kernel where that is allowed; one that had to be fragmented is not.
-func (w *worker) fragment(v *view, in *member, way *way, to gateway.Side, gw *Gateway, f *frame.Frame) frame.DropReason {
+func (w *worker) fragment(v *view, in *member, way *route, to gateway.Side, gw *Gateway, f *frame.Frame) frame.DropReason {
 	if f.IsGSO() {
 		return frame.MTU
 	}

@@ -36,6 +36,8 @@ type Network struct {
 	Address    string   `json:"address"`     // CIDR, "" without one
 	MTU        int      `json:"mtu"`
 	Takeover   bool     `json:"takeover"`
+	ProxyARP   bool     `json:"proxy_arp"`   // routed: the uplink's LAN finds the guests by the host's MAC
+	NATAddress string   `json:"nat_address"` // what guests of a nat network have outside, "" while there is none
 	Ports      int      `json:"ports"`
 	FDBEntries int      `json:"fdb_entries"`
 	FDBLimit   int      `json:"fdb_limit"`
@@ -57,6 +59,8 @@ type NetworkSpec struct {
 	MTU        *int           `json:"mtu,omitempty"`
 	Ageing     *Duration      `json:"ageing,omitempty"`
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`
+	ProxyARP   *bool          `json:"proxy_arp,omitempty"`
+	NATAddress *string        `json:"nat_address,omitempty"` // "": the uplink's
 	RateUp     *shaping.Limit `json:"rate_up,omitempty"`   // "" or "none": no limit
 	RateDown   *shaping.Limit `json:"rate_down,omitempty"` // likewise
 }

@@ -97,11 +97,13 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	sw.SetHostAddresses(<-addrs)
+	m.l3.addrs = <-addrs
+	sw.SetHostAddresses(m.l3.addrs)
 	routes, err := host.WatchRoutes(watching)
 	if err != nil {
 		return fmt.Errorf("watch routes: %w", err)
 	}
+	m.l3.routes = <-routes
 	neighbours, err := host.WatchNeighbours(watching)
 	if err != nil {
 		return fmt.Errorf("watch neighbours: %w", err)
@@ -118,6 +120,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })
 	watchers.Go(func() { m.noteLeases(watching) })
+	watchers.Go(func() { m.keepSessions(watching) })
 
 	served := make(chan error, 1)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))

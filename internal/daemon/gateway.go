@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
+	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -52,6 +56,8 @@ func newLayer3() layer3 {
 // gate is what a network with a gateway keeps while it exists.
 type gate struct {
 	nat    *nat.Table // nil: routed
+	secret [2]uint64  // of nat
+	saved  []savedSession // that wait for the external address
 	errors *gateway.ErrorLimit
 	routed map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said   map[netip.Addr]bool // guests' addresses that the LAN was told of
@@ -73,11 +79,15 @@ func (m *manager) openNAT(n *network) error {
 	if n.spec.Mode != config.NAT {
 		return nil
 	}
-	table, err := nat.New(nat.Config{Gateway: n.spec.Address})
+	saved := m.loadSessions(n.spec.Name)
+	if saved.Secret == [2]uint64{} {
+		saved.Secret = [2]uint64{rand.Uint64(), rand.Uint64()}
+	}
+	table, err := nat.New(nat.Config{Gateway: n.spec.Address, Secret: saved.Secret})
 	if err != nil {
 		return err
 	}
-	n.gate.nat = table
+	n.gate.nat, n.gate.secret, n.gate.saved = table, saved.Secret, saved.Sessions
 	return nil
 }
 
@@ -198,6 +208,9 @@ func (m *manager) followExternal(n *network, external netip.Addr) error {
 	var errs []error
 	for _, f := range want {
 		errs = append(errs, t.AddForward(f))
+	}
+	if external.IsValid() {
+		m.restoreSessions(n)
 	}
 	return errors.Join(errs...)
 }
@@ -322,7 +335,7 @@ func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 	for index, g := range wanted {
 		slices.SortFunc(g.NAT, func(a, b host.NATGuard) int { return a.External.Compare(b.External) })
 		slices.SortFunc(g.Prefixes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-		if was, ok := m.l3.guarded[index]; ok && was.Equal(*g) {
+		if was, ok := m.l3.guarded[index]; ok && reflect.DeepEqual(was, *g) {
 			continue
 		}
 		l, there := m.links[index]
@@ -349,7 +362,7 @@ func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 
 // refreshReserved keeps the host's own connections out of NAT's ports.
 func (m *manager) refreshReserved(want bool) {
-	if want == m.l3.reserved {
+	if want == m.l3.reserved && (want || m.reserved == "") {
 		return
 	}
 	if !want {
@@ -378,15 +391,47 @@ func (m *manager) refreshReserved(want bool) {
 	m.l3.reserved = true
 }
 
-// closeGate gives back what a network's gateway changed of the host.
-func (m *manager) closeGate(n *network) {
+// closeGate gives back what a network's gateway changed of the host. Its sessions
+// stay in their file for the next daemon, but not where the network is no more.
+func (m *manager) closeGate(n *network, forget bool) {
 	if n.gate == nil {
 		return
 	}
 	if n.gate.nat != nil {
-		m.forgetSessions(n)
+		err := m.saveSessions(n)
+		if forget {
+			err = os.Remove(m.sessionsFile(n.spec.Name))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			m.log.Error("sessions", "network", n.spec.Name, "err", err)
+		}
 	}
 	n.gate = nil
+	if err := m.sw.SetGateway(n.spec.Name, nil); err != nil {
+		m.log.Error("gateway", "network", n.spec.Name, "err", err)
+	}
+	m.refreshGateways()
+}
+
+// adoptGuards takes over the uplinks' guards that a predecessor left: those that
+// are not wanted go.
+func (m *manager) adoptGuards() {
+	left, err := host.UplinkGuards()
+	if err != nil {
+		m.log.Error("uplink guards of an earlier daemon", "err", err)
+	}
+	for _, l := range left {
+		if m.ports[l.Index] == nil {
+			mine, err := claim(fmt.Sprintf("interface %d", l.Index))
+			if err != nil {
+				continue // another daemon's, which is alive
+			}
+			mine.Close()
+		}
+		if _, known := m.l3.guarded[l.Index]; !known {
+			m.l3.guarded[l.Index] = host.UplinkGuard{}
+		}
+	}
 	m.refreshGateways()
 }
 
@@ -396,9 +441,7 @@ func (m *manager) routesBy(link int) *gateway.Routes {
 	if t == nil {
 		var routes []gateway.Route
 		for _, r := range m.l3.routes {
-			if r.Link == link {
-				routes = append(routes, gateway.Route{To: r.To, Via: r.Via})
-			}
+			routes = append(routes, gateway.Route{To: r.To, Via: r.Via, Unreachable: r.Link != link})
 		}
 		t = gateway.NewRoutes(routes)
 		m.l3.tables[link] = t

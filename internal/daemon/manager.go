@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -136,6 +135,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 		}
 	}
 	m.cfg = cfg
+	m.reserved = st.Reserved
 	m.adopt(st, links)
 	if err := m.sweepLegs(); err != nil {
 		return err
@@ -147,6 +147,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 		m.links[l.Index] = l
 	}
 	m.settle(links...)
+	m.adoptGuards()
 	for index := range m.touched { // a predecessor's ports that nobody wants now
 		if m.ports[index] == nil {
 			m.restore(m.links[index])
@@ -168,6 +169,9 @@ func (m *manager) stop() {
 	defer m.mu.Unlock()
 	if err := m.journal(); err != nil { // with the leases, before the guards go
 		m.log.Error("stop", "err", err)
+	}
+	for _, n := range m.networks {
+		m.closeGate(n, false)
 	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {

@@ -113,7 +113,7 @@ func (m *manager) delNetwork(n *network) error {
 			m.detach(p, true)
 		}
 	}
-	m.closeGate(n)
+	m.closeGate(n, true)
 	m.dropLeg(n)
 	delete(m.networks, n.spec.Name)
 	for name, r := range m.runtime {

@@ -61,7 +61,8 @@ func (g *Gateway) speaksFor(from Side, asker, target uint32) bool {
 		return false // an announcement
 	}
 	if from == Outside {
-		return g.proxyARP && about == guest && (asker == 0 || by == elsewhere || asker>>16 == 0xa9fe)
+		mine := g.proxyARP && about == guest || about == elsewhere && g.nat != nil && g.nat.External() == addr4(target)
+		return mine && (asker == 0 || by == elsewhere || asker>>16 == 0xa9fe)
 	}
 	return by == guest && about == elsewhere && g.routes.next(target) != noRoute
 }

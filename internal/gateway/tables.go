@@ -85,3 +85,12 @@ func NewNeighbours(neighbours map[netip.Addr]frame.MAC) *Neighbours {
 	}
 	return &Neighbours{macs}
 }
+
+// Lookup returns a neighbour's MAC address.
+func (n *Neighbours) Lookup(a netip.Addr) (frame.MAC, bool) {
+	if n == nil || !a.Is4() {
+		return frame.MAC{}, false
+	}
+	m, ok := n.macs[addressFrom(a)]
+	return m, ok
+}
