@@ -64,7 +64,7 @@ type member struct {
 	all     []*member             // the network's members, likewise
 	owners  map[frame.MAC]*member // guests whose MAC this one may not use; nil for one that is held to its own
 	noWay   bool                  // a host leg that only the host's own addresses may use
-	way     *route                  // the network's gateway, nil without one
+	way     *route                // the network's gateway, nil without one
 	gates   []*member             // in a network whose host leg bears the MAC of its NIC: the gateways of that NIC
 }
 

@@ -65,7 +65,7 @@ func newNetworkShow(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(n, func(b *strings.Builder) {
-				fields(b, []field{
+				all := []field{
 					{"network", n.Name},
 					{"mode", n.Mode},
 					{"uplink", n.Uplink},
@@ -76,14 +76,19 @@ func newNetworkShow(a *app) *cobra.Command {
 					{"address", n.Address},
 					{"mtu", n.MTU},
 					{"takeover", n.Takeover},
-					{"proxy_arp", n.ProxyARP},
-					{"nat_address", n.NATAddress},
 					{"ports", n.Ports},
 					{"fdb_entries", n.FDBEntries},
 					{"fdb_limit", n.FDBLimit},
 					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
 					{"source", n.Source},
-				})
+				}
+				switch config.Mode(n.Mode) {
+				case config.Routed:
+					all = append(all, field{"proxy_arp", n.ProxyARP})
+				case config.NAT:
+					all = append(all, field{"nat_address", n.NATAddress})
+				}
+				fields(b, all)
 			})
 		},
 	}

@@ -29,7 +29,9 @@ const (
 )
 
 // Supported reports whether there is such a mode.
-func (m Mode) Supported() bool { return m == Bridged || m == HostOnly || m == Isolated || m.HasGateway() }
+func (m Mode) Supported() bool {
+	return m == Bridged || m == HostOnly || m == Isolated || m.HasGateway()
+}
 
 // HasGateway reports whether the network's host interface is its guests' gateway.
 func (m Mode) HasGateway() bool { return m == Routed || m == NAT }

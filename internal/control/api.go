@@ -61,8 +61,8 @@ type NetworkSpec struct {
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`
 	ProxyARP   *bool          `json:"proxy_arp,omitempty"`
 	NATAddress *string        `json:"nat_address,omitempty"` // "": the uplink's
-	RateUp     *shaping.Limit `json:"rate_up,omitempty"`   // "" or "none": no limit
-	RateDown   *shaping.Limit `json:"rate_down,omitempty"` // likewise
+	RateUp     *shaping.Limit `json:"rate_up,omitempty"`     // "" or "none": no limit
+	RateDown   *shaping.Limit `json:"rate_down,omitempty"`   // likewise
 }
 
 // FDBEntry is one row of GET /v1/fdb?network=N&port=P.
@@ -169,8 +169,8 @@ type Switch interface {
 	AddFDB(FDBSpec) error
 	DelFDB(FDBSpec) error
 	FlushFDB(network, port string) (Flushed, error)
-	Stats(ports []string) (Stats, error)  // none means every
-	VLANs(network string) ([]VLAN, error) // "" means every
+	Stats(ports []string) (Stats, error)        // none means every
+	VLANs(network string) ([]VLAN, error)       // "" means every
 	Forwards(network string) ([]Forward, error) // "" means every
 	AddForward(ForwardSpec) error
 	DelForward(ForwardSpec) error

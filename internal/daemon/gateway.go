@@ -55,8 +55,8 @@ func newLayer3() layer3 {
 
 // gate is what a network with a gateway keeps while it exists.
 type gate struct {
-	nat    *nat.Table // nil: routed
-	secret [2]uint64  // of nat
+	nat    *nat.Table     // nil: routed
+	secret [2]uint64      // of nat
 	saved  []savedSession // that wait for the external address
 	errors *gateway.ErrorLimit
 	routed map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
@@ -251,7 +251,9 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits())) })
+	slices.SortFunc(all, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
 	return slices.Compact(all)
 }
 
