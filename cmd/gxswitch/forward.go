@@ -52,8 +52,8 @@ func newForwardAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add --network NETWORK --listen PROTO/PORT[-PORT] --to ADDRESS[:PORT]",
 		Short: "Make a forward",
-		Long: `Makes a forward at once. It outlives the daemon's restart; a
-[[network.NAME.forward]] table in the configuration makes one that stands in a file.
+		Long: `Makes a forward at once. It outlives the daemon's restart; in a configuration a
+[[network.NAME.forward]] table makes one.
 Without a port the guest's is the same. Of a range the first port goes to the
 guest's, and the others to those that follow.`,
 		Example: `  gxswitch forward add --network nat0 --listen tcp/8080 --to 10.20.0.10:80

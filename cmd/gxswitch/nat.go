@@ -22,8 +22,8 @@ func newNATList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "List the sessions",
 		Long: `Lists the sessions with the guest's address, the address and port that the
-remote sees, and how many seconds ago the last packet passed. Of icmp the port is
-the identifier of the echo request.`,
+remote sees, and how many seconds ago the last packet passed. Of icmp the port
+is the identifier of the echo request.`,
 		Example: `  gxswitch nat list
   gxswitch nat list --network nat0 -j | jq '.[] | select(.proto == "tcp")'`,
 		Args: exactly(),

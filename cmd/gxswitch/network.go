@@ -17,9 +17,9 @@ import (
 func newNetworkCommand(a *app) *cobra.Command {
 	return newGroup("network", "List, make and change networks",
 		`A network is one broadcast domain with one mode: bridged (joined to the LAN of
-its uplink), host-only (guests and the host), isolated (guests alone), routed (the
-host is the gateway of guests whose addresses the LAN knows) or nat (guests share
-the uplink's address).`,
+its uplink), host-only (guests and the host), isolated (guests alone), routed
+(the host is the gateway of guests whose addresses the LAN knows) or nat (guests
+share the uplink's address).`,
 		`  gxswitch network list
   gxswitch network add lab --mode host-only --address 192.168.60.1/24`,
 		newNetworkList(a), newNetworkShow(a), newNetworkAdd(a), newNetworkSet(a), newNetworkDel(a))

@@ -56,6 +56,7 @@ func newLayer3() layer3 {
 // gate is what a network with a gateway keeps while it exists.
 type gate struct {
 	nat    *nat.Table     // nil: routed
+	ports  host.PortRange // of the external address that are nat's
 	secret [2]uint64      // of nat
 	saved  []savedSession // that wait for the external address
 	errors *gateway.ErrorLimit
@@ -83,12 +84,50 @@ func (m *manager) openNAT(n *network) error {
 	if saved.Secret == [2]uint64{} {
 		saved.Secret = [2]uint64{rand.Uint64(), rand.Uint64()}
 	}
-	table, err := nat.New(nat.Config{Gateway: n.spec.Address, Secret: saved.Secret})
+	var err error
+	if n.gate.ports == (host.PortRange{}) {
+		if n.gate.ports, err = m.natPorts(n.spec); err != nil {
+			return err
+		}
+	}
+	table, err := nat.New(nat.Config{
+		Gateway: n.spec.Address, Secret: saved.Secret, FirstPort: n.gate.ports.First, LastPort: n.gate.ports.Last,
+	})
 	if err != nil {
 		return err
 	}
 	n.gate.nat, n.gate.secret, n.gate.saved = table, saved.Secret, saved.Sessions
 	return nil
+}
+
+// natPorts is the network's part of NAT's ports. Networks that have one address
+// outside divide them: who they are is what the configuration says when the first
+// of them is made, since sessions don't move.
+func (m *manager) natPorts(spec config.Network) (host.PortRange, error) {
+	shares := func(o config.Network) bool {
+		return o.Mode == config.NAT && o.Uplink == spec.Uplink && o.NATAddress == spec.NATAddress
+	}
+	names := []string{spec.Name}
+	for _, o := range append(m.specs(), m.planned...) {
+		if shares(o) {
+			names = append(names, o.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	size := (nat.DefaultLastPort - nat.DefaultFirstPort + 1) / len(names)
+	first := nat.DefaultFirstPort + size*slices.Index(names, spec.Name)
+	mine := host.PortRange{First: uint16(first), Last: uint16(first + size - 1)}
+	for _, o := range m.networks {
+		if o.gate == nil || o.gate.nat == nil || o.spec.Name == spec.Name || !shares(o.spec) {
+			continue
+		}
+		if theirs := o.gate.ports; theirs.First <= mine.Last && mine.First <= theirs.Last {
+			return mine, &hinted{fmt.Errorf("network %s has the NAT ports of %s already", o.spec.Name, spec.Uplink),
+				"give one of the two a nat_address, or put both into the configuration and restart the daemon: then they divide the ports"}
+		}
+	}
+	return mine, nil
 }
 
 // setGate follows the network's settings, which were old. Other addresses are
@@ -97,7 +136,9 @@ func (m *manager) setGate(n *network, old config.Network) error {
 	if n.gate == nil || n.spec.Address == old.Address {
 		return nil
 	}
-	return m.openNAT(n)
+	err := m.openNAT(n)
+	n.gate.saved = nil
+	return err
 }
 
 // outside is the host's link to the LAN that the network's uplink is on: the NIC,
@@ -325,7 +366,7 @@ func (m *manager) guardFor(n *network, out host.Link, external netip.Addr, guest
 	if !external.IsValid() {
 		return
 	}
-	ranges := []host.PortRange{{First: nat.DefaultFirstPort, Last: nat.DefaultLastPort}}
+	ranges := []host.PortRange{n.gate.ports}
 	for _, f := range n.gate.nat.Forwards() {
 		ranges = append(ranges, host.PortRange{Proto: uint8(f.Protocol), First: f.First, Last: f.Last})
 	}

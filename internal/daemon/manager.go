@@ -37,7 +37,8 @@ type manager struct {
 	claims   map[int]*net.UnixConn     // by ifindex: see claim
 	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
 	l3       layer3
-	reserved string // ports that were taken from the host's own connections, as host.RestorePorts takes them
+	planned  []config.Network // that are to be: see natPorts
+	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
 }
 
 // network is one that exists.
@@ -129,6 +130,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if err != nil {
 		return err
 	}
+	m.planned = append(slices.Clone(cfg.Networks), st.Networks...)
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
 			return err
