@@ -124,6 +124,8 @@ func TestErrorsNobodyMaySend(t *testing.T) {
 		{"from a group", packetTo(Inside, "224.0.0.9", remote), false},
 		{"from all", packetTo(Inside, "255.255.255.255", remote), false},
 		{"from the network's broadcast", packetTo(Inside, "10.20.0.255", remote), false},
+		{"from somebody else", packetTo(Inside, remote, onLAN), false},
+		{"from the host, as the NAT sends it", packetTo(Inside, outer, remote), false},
 		{"from reserved", packetTo(Inside, "240.0.0.9", remote), false},
 		{"no packet", packetTo(Inside, guestA, remote)[:l3+10], false},
 		{"not IPv4", func() []byte { raw := packetTo(Inside, guestA, remote); raw[l3-2] = 0x86; return raw }(), false},
