@@ -37,12 +37,12 @@ func blocks() []span {
 }
 
 // classify says of every address what it is. Where an address is both, it is the
-// host's rather than a guest's; nobody has a loopback address on a link.
+// host's rather than a guest's.
 func classify(hosts map[netip.Addr]struct{}, guests []netip.Prefix) (ranges, error) {
 	blocks := blocks()
 	spans := make([]span, 0, len(hosts)+len(guests)+len(blocks))
 	for a := range hosts {
-		if a.Is4() && !a.IsLoopback() && !a.IsUnspecified() {
+		if mayBeHosts(a) {
 			spans = append(spans, span{prefix: netip.PrefixFrom(a, 32), value: host})
 		}
 	}
@@ -58,4 +58,10 @@ func classify(hosts map[netip.Addr]struct{}, guests []netip.Prefix) (ranges, err
 		spans = append(spans, span{prefix: p, value: guest, last: guestBroadcast, hasLast: p.Bits() <= 30})
 	}
 	return newRanges(append(spans, blocks...), elsewhere), nil
+}
+
+// mayBeHosts is false of what nobody has on a link, loopback above all: a guest must
+// not reach what listens there.
+func mayBeHosts(a netip.Addr) bool {
+	return a.Is4() && a.As4()[0] != 0 && !a.IsLoopback() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }

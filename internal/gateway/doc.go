@@ -20,6 +20,7 @@
 //	         to H                                             host
 //	         to a multicast or broadcast address              host
 //	         to or from 0/8, 127/8, 169.254/16, 240/4         no_route
+//	         from a multicast or broadcast address            no_route
 //	         not from G                                       spoof_ip
 //	         to G                                             to inside
 //	         no route by the uplink                           no_route, error

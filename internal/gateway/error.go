@@ -39,7 +39,7 @@ const ErrorLen = frame.VNetLen + frame.HeaderLen + maxError
 // where nanos, in nanoseconds of any clock, is too soon for one more.
 func (g *Gateway) AppendError(buf []byte, from Side, raw []byte, e ICMPError, nanos int64) ([]byte, bool) {
 	var p packet
-	if e == (ICMPError{}) || !isIPv4(raw) || !p.parse(raw) || !g.mayTell(raw, &p) || g.speaker[from] == 0 {
+	if e == (ICMPError{}) || !isIPv4(raw) || !p.parse(raw) || !g.mayTell(from, raw, &p) || g.speaker[from] == 0 {
 		return buf, false
 	}
 	if !g.errors.allow(from, p.src, nanos) {
@@ -75,13 +75,18 @@ func (g *Gateway) AppendError(buf []byte, from Side, raw []byte, e ICMPError, na
 
 // mayTell reports whether there may be an error about a packet (RFC 1122, 3.2.2;
 // RFC 1812, 4.3.2.7): only about one of a single station to a single station, and
-// never about an error.
-func (g *Gateway) mayTell(raw []byte, p *packet) bool {
+// never about an error. Nobody is told who is not on the side that the packet came
+// from: its source was forged, or the packet is not as its sender sent it.
+func (g *Gateway) mayTell(from Side, raw []byte, p *packet) bool {
 	d := raw[frame.VNetLen:]
 	if (d[0]|d[6])&1 != 0 {
 		return false
 	}
-	if isGroup(g.classes.lookup(p.dst)) || !isStation(g.classes.lookup(p.src)) {
+	sender := class(guest)
+	if from == Outside {
+		sender = elsewhere
+	}
+	if isGroup(g.classes.lookup(p.dst)) || g.classes.lookup(p.src) != sender {
 		return false
 	}
 	if p.fragmentWord()&fragmentOffset != 0 {

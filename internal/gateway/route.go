@@ -30,7 +30,7 @@ func (g *Gateway) Route(from Side, raw []byte, port nat.Guest, now int64) Verdic
 }
 
 func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) Verdict {
-	if g.nat != nil && (p.dst == g.natGateway || p.dst == addressFrom(g.nat.External())) {
+	if g.isNATs(p.dst) {
 		return g.toNAT(Inside, raw, p, port, now)
 	}
 	src, dst := g.classes.lookup(p.src), g.classes.lookup(p.dst)
@@ -62,6 +62,11 @@ func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) V
 		return Verdict{To: Host}
 	}
 	return g.send(raw, v, Outside, next)
+}
+
+// isNATs is true of the addresses where a guest's packet may be for a forward.
+func (g *Gateway) isNATs(a uint32) bool {
+	return g.nat != nil && a != 0 && (a == g.natGateway || a == addressFrom(g.nat.External()))
 }
 
 func (g *Gateway) fromOutside(raw []byte, p *packet, now int64) Verdict {

@@ -36,3 +36,12 @@ var InnerName = innerName
 
 // Program loads the guard's program, to be run without a link.
 func (g UplinkGuard) Program() (*ebpf.Program, error) { return g.program() }
+
+// WatchNeighboursLater is WatchLater for WatchNeighbours.
+func WatchNeighboursLater(receiveBuffer int) (start func(context.Context) <-chan []NeighbourEvent, err error) {
+	w, err := newNeighbourWatch(receiveBuffer)
+	if err != nil {
+		return nil, err
+	}
+	return w.start, nil
+}
