@@ -55,13 +55,14 @@ func newLayer3() layer3 {
 
 // gate is what a network with a gateway keeps while it exists.
 type gate struct {
-	nat    *nat.Table     // nil: routed
-	ports  host.PortRange // of the external address that are nat's
-	secret [2]uint64      // of nat
-	saved  []savedSession // that wait for the external address
-	errors *gateway.ErrorLimit
-	routed map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
-	said   map[netip.Addr]bool // guests' addresses that the LAN was told of
+	nat      *nat.Table     // nil: routed
+	ports    host.PortRange // of the external address that are nat's
+	secret   [2]uint64      // of nat
+	saved    []savedSession // that wait for the external address
+	errors   *gateway.ErrorLimit
+	borrowed netip.Addr          // of the uplink, where the network has no address
+	routed   map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
+	said     map[netip.Addr]bool // guests' addresses that the LAN was told of
 
 	extra   []config.Forward    // of the command line
 	dropped map[nat.Listen]bool // of the configuration, taken out by the command line
@@ -172,6 +173,9 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		return m.sw.SetGateway(n.spec.Name, nil)
 	}
 	external := m.externalOf(n, out.Index)
+	if err := m.borrowAddress(n, external); err != nil {
+		return err
+	}
 	guests := m.guestsOf(n)
 	hosts := map[netip.Addr]struct{}{}
 	for _, a := range m.l3.addrs {
@@ -218,6 +222,19 @@ func (m *manager) externalOf(n *network, link int) netip.Addr {
 	}
 	m.l3.external[link] = a
 	return a
+}
+
+// borrowAddress gives the host interface of a routed network without an address the
+// uplink's, for the guests to know the host by.
+func (m *manager) borrowAddress(n *network, external netip.Addr) error {
+	if n.spec.Mode != config.Routed || n.spec.Address.IsValid() || n.gate.borrowed == external || !external.IsValid() {
+		return nil
+	}
+	if _, err := host.EnsureLeg(n.spec.Name, m.mtu(n.spec), netip.PrefixFrom(external, 32)); err != nil {
+		return err
+	}
+	n.gate.borrowed = external
+	return host.SetUnnumbered(n.leg.Host)
 }
 
 // followExternal gives NAT the address, and its forwards.
