@@ -376,12 +376,17 @@ func (m *manager) guardFor(n *network, out host.Link, external netip.Addr, guest
 		g = &host.UplinkGuard{}
 		guards[out.Index] = g
 	}
-	if n.gate.nat == nil {
-		g.Prefixes = append(g.Prefixes, guests...)
+	g.Prefixes = append(g.Prefixes, guests...)
+	for _, a := range m.l3.addrs {
+		if slices.ContainsFunc(guests, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			g.Host = append(g.Host, a)
+		}
+	}
+	if n.gate.nat == nil || !external.IsValid() {
 		return
 	}
-	if !external.IsValid() {
-		return
+	if !slices.Contains(m.l3.addrs, external) {
+		g.Prefixes = append(g.Prefixes, netip.PrefixFrom(external, 32))
 	}
 	ranges := []host.PortRange{n.gate.ports}
 	for _, f := range n.gate.nat.Forwards() {
@@ -402,7 +407,12 @@ func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 		if !there {
 			continue
 		}
-		if err := host.SetUplinkGuard(l, *g); err != nil {
+		err := host.SetUplinkGuard(l, *g)
+		if errors.Is(err, host.ErrBypassed) {
+			m.log.Warn("guard the uplink", "uplink", l.Name, "err", err)
+			err = nil
+		}
+		if err != nil {
 			m.log.Error("guard the uplink", "uplink", l.Name, "err", err)
 			continue
 		}
