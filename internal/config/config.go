@@ -30,8 +30,8 @@ const (
 // Supported reports whether this version has the mode.
 func (m Mode) Supported() bool { return m == Bridged || m == HostOnly || m == Isolated }
 
-// HasHostLeg reports whether the host has an interface in the network. It bears
-// the network's name.
+// HasHostLeg reports whether the host has an interface in every network of the
+// mode; see Network.HasHostLeg.
 func (m Mode) HasHostLeg() bool { return m == HostOnly || m == Routed || m == NAT }
 
 // NeedsUplink reports whether the network is joined to a NIC. Where it needs
@@ -61,6 +61,7 @@ type Network struct {
 	Mode       Mode
 	Uplink     string       // "" where the mode needs none
 	UplinkVLAN uint16       // the network's tag on the uplink, which it shares with others; 0: none
+	Takeover   bool         // the host interface has what the uplink had: address, routes, MAC
 	VLAN       vlan.Set     // the uplink's; zero: vlan.Default. Not with UplinkVLAN
 	Address    netip.Prefix // the host interface's, host bits kept; zero: the host gives it, or there is none
 	Ageing     time.Duration
@@ -71,6 +72,10 @@ type Network struct {
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
+
+// HasHostLeg reports whether the host has an interface in the network. It bears
+// the network's name.
+func (n Network) HasHostLeg() bool { return n.Mode.HasHostLeg() || n.Mode == Bridged && n.Takeover }
 
 // NewNetwork is a network with the defaults of every key that has one.
 func NewNetwork(name string, mode Mode) Network {

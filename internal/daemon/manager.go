@@ -37,6 +37,8 @@ type manager struct {
 	touched  map[int]touched           // by ifindex: what to restore
 	claims   map[int]*net.UnixConn     // by ifindex: see claim
 	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+
+	takeovers map[string]*host.Takeover // by network
 }
 
 // network is one that exists.
@@ -45,6 +47,8 @@ type network struct {
 	runtime bool // made by the command line
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
+	turned  bool          // the host's own frames go to the leg, which has taken over the uplink
+	refused refusal       // the last takeover failed
 }
 
 // port is an interface that is attached.
@@ -114,6 +118,8 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int][]dataplane.Lease{},
+
+		takeovers: map[string]*host.Takeover{},
 	}
 }
 
@@ -126,6 +132,12 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if err != nil {
 		return err
 	}
+	for _, l := range links {
+		m.links[l.Index] = l
+	}
+	if st.Takeovers != nil { // before anything that may fail: stop gives them back
+		m.takeovers = st.Takeovers
+	}
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
 			return err
@@ -133,6 +145,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	}
 	m.cfg = cfg
 	m.adopt(st, links)
+	m.recoverTakeovers()
 	if err := m.sweepLegs(); err != nil {
 		return err
 	}
@@ -164,6 +177,11 @@ func (m *manager) stop() {
 	defer m.mu.Unlock()
 	if err := m.journal(); err != nil { // with the leases, before the guards go
 		m.log.Error("stop", "err", err)
+	}
+	for name := range m.takeovers {
+		if err := m.giveBack(name); err != nil {
+			m.log.Error("give back the uplink", "err", err)
+		}
 	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {
@@ -303,6 +321,9 @@ func wantGuest(spec config.Port, source string) want {
 func (m *manager) wantLeg(n *network) want {
 	name := n.spec.Name
 	spec := config.Port{Name: n.leg.Inner.Name, Network: name}
+	if n.spec.Takeover {
+		spec.VLAN = n.spec.VLAN // it stands for the uplink
+	}
 	for _, p := range m.cfg.Ports {
 		if p.Name == name && p.Network == name {
 			spec.VLAN = p.VLAN
@@ -373,7 +394,7 @@ func (m *manager) sweepLegs() error {
 		return err
 	}
 	for _, name := range left {
-		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 {
+		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 || m.takeovers[name] != nil {
 			continue
 		}
 		mine, err := claim("network " + name)

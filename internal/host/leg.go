@@ -93,6 +93,15 @@ func DelLeg(network string) error {
 	return nil
 }
 
+// LegHost is the host end of a network's leg; the zero Link if there is none of ours.
+func LegHost(network string) (Link, error) {
+	ends, err := findLeg(network)
+	if err != nil || ends.host.Index == 0 || !ends.own(ends.host) {
+		return Link{}, err
+	}
+	return ends.host, nil
+}
+
 // LeftoverLegs lists the networks of which a leg exists.
 func LeftoverLegs() ([]string, error) {
 	links, err := Links()

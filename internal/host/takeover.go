@@ -341,3 +341,11 @@ func copySettings(from, to Link) error {
 	}
 	return nil
 }
+
+// HasAddrs reports whether a link has addresses. Those that the kernel makes for
+// every link count too.
+func HasAddrs(l Link) (bool, error) {
+	h := Holdings{Name: l.Name, Index: l.Index}
+	err := h.readAddrs()
+	return len(h.Addrs) > 0, err
+}
