@@ -47,6 +47,7 @@ func (h Holdings) addTo(to Link, alone bool, step func(string)) error {
 		return err
 	}
 	step("addresses added")
+	h.introduce(to)
 	if err := h.addRoutes(to); err != nil {
 		return err
 	}

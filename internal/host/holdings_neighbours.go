@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,26 +15,55 @@ const (
 )
 
 // readNeighbours reads what an administrator has entered: permanent neighbours and
-// proxy entries. The others are found again when they are needed.
+// proxy entries.
 func (h *Holdings) readNeighbours() error {
 	for _, flags := range []byte{0, unix.NTF_PROXY} {
-		head := header(neighbourHeader, unix.AF_UNSPEC)
-		head[10] = flags // ndm_flags
-		all, err := list(unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, head)
+		all, err := h.neighbours(flags)
 		if err != nil {
-			return fmt.Errorf("list neighbours: %w", err)
+			return err
 		}
 		for _, n := range all {
-			if len(n) < neighbourHeader || n[0] != unix.AF_INET && n[0] != unix.AF_INET6 || int(binary.NativeEndian.Uint32(n[4:])) != h.Index {
-				continue
-			}
-			state, proxy := binary.NativeEndian.Uint16(n[8:]), n[10]&unix.NTF_PROXY != 0
-			if proxy || flags == 0 && state&unix.NUD_PERMANENT != 0 {
+			if flags != 0 || neighbourState(n)&unix.NUD_PERMANENT != 0 {
 				h.Neighbours = append(h.Neighbours, n)
 			}
 		}
 	}
 	return nil
+}
+
+// neighbours lists those of the link, or with NTF_PROXY its proxy entries.
+func (h *Holdings) neighbours(flags byte) ([][]byte, error) {
+	head := header(neighbourHeader, unix.AF_UNSPEC)
+	head[10] = flags // ndm_flags
+	all, err := list(unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, head)
+	if err != nil {
+		return nil, fmt.Errorf("list neighbours: %w", err)
+	}
+	return slices.DeleteFunc(all, func(n []byte) bool {
+		return len(n) < neighbourHeader || n[0] != unix.AF_INET && n[0] != unix.AF_INET6 ||
+			int(binary.NativeEndian.Uint32(n[4:])) != h.Index || n[10]&unix.NTF_PROXY != flags
+	}), nil
+}
+
+func neighbourState(n []byte) uint16 { return binary.NativeEndian.Uint16(n[8:]) }
+
+// introduce tells a link the neighbours that the kernel has found by the holdings'
+// link, as ones to be verified. Else it would ask for them while frames still come to
+// the other link, and wait a second for an answer that it does not hear. What can't
+// be told is asked for after all.
+func (h Holdings) introduce(to Link) {
+	all, err := h.neighbours(0)
+	if err != nil {
+		return
+	}
+	for _, n := range all {
+		if neighbourState(n)&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE) == 0 {
+			continue
+		}
+		n = neighbourOn(n, to.Index)
+		binary.NativeEndian.PutUint16(n[8:], unix.NUD_STALE)
+		_ = send(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, n)
+	}
 }
 
 func neighbourOn(n []byte, to int) []byte {
