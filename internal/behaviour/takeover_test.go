@@ -220,7 +220,7 @@ type pings struct {
 }
 
 func startPings(t *testing.T, from *testnet.NS, to string) *pings {
-	p := &pings{done: make(chan struct{}), sent: 300}
+	p := &pings{done: make(chan struct{}), sent: 150}
 	go func() {
 		defer close(p.done)
 		p.replies, p.duplicates = ping(t, from, to, p.sent, "-i", "0.01")
@@ -413,7 +413,9 @@ func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
 	mustRun(t, l.host, "ip", "link", "set", "later0", "down")
 	mustRun(t, l.host, "ip", "link", "set", "later0", "name", "eth0")
 	mustRun(t, l.host, "ip", "link", "set", "eth0", "up")
-	l.onLeg("10.9.0.100/24")
+	nettest.Wait(t, "the NIC to be empty", func() (bool, error) {
+		return mustRun(t, l.host, "ip", "-o", "addr", "show", "dev", "eth0") == "", nil
+	})
 	talk(t, g1, "10.9.0.100")
 	talk(t, l.router, "10.9.0.100")
 
@@ -433,7 +435,7 @@ func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
 	talk(t, l.router, "10.9.0.105")
 
 	mustRun(t, l.host, "ip", "link", "del", "eth0")
-	l.awaitPort("eth0", "")
+	l.awaitPort("eth0", "absent")
 	talk(t, g1, "10.9.0.100")
 	l.plugNIC()
 	mustRun(t, l.router, "ip", "addr", "add", "10.9.0.200/24", "dev", "eth0")
@@ -448,6 +450,7 @@ func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
 	talk(t, g1, "10.9.0.100")
 
 	l.daemon.end(t, syscall.SIGTERM)
+	mustRun(t, l.host, "ip", "link", "set", "eth0", "up") // it was down when it became a port
 	for _, a := range []string{"10.9.0.100/24", "10.9.0.101/24", "10.9.0.105/24"} {
 		if text := mustRun(t, l.host, "ip", "-o", "addr", "show", "dev", "eth0"); !strings.Contains(text, a) {
 			t.Errorf("%s is not back:\n%s", a, text)

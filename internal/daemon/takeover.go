@@ -141,9 +141,15 @@ func (m *manager) turn(n *network, toLeg bool) {
 		order[0], order[1] = order[1], order[0]
 	}
 	for _, index := range order {
-		if p := m.ports[index]; p != nil {
-			m.update(p, p.link, p.want)
+		p := m.ports[index]
+		if p == nil {
+			continue
 		}
+		l, err := host.LinkByIndex(index) // the leg is just up
+		if err != nil {
+			l = p.link
+		}
+		m.update(p, l, p.want)
 	}
 }
 

@@ -197,11 +197,6 @@ func (h Holdings) removeOther(from Link) error {
 	return nil
 }
 
-// hasLinkLocal reports whether an IPv6 link-local address is among them.
-func (h Holdings) hasLinkLocal() bool {
-	return slices.ContainsFunc(h.Addrs, func(a []byte) bool { return a[0] == unix.AF_INET6 && a[3] == unix.RT_SCOPE_LINK })
-}
-
 // dropIPv6 forgets what a link without IPv6 can't have.
 func (h *Holdings) dropIPv6() {
 	// IPv4's routes come first, so Behind stays true.

@@ -247,7 +247,7 @@ func (e legEnds) configure(want legSettings, made bool) error {
 			return err
 		}
 	}
-	if err := Seal(e.inner); err != nil {
+	if err := Seal(e.inner); err != nil || want.takeover {
 		return err
 	}
 	return SetUp(e.host.Index, true)

@@ -80,21 +80,18 @@ func (t *Takeover) Take(leg Leg, turn, back func()) error {
 		return nil
 	}
 	err = fmt.Errorf("take over %s: %w", t.NIC.Name, err)
-	if undo := t.giveBack(leg.Host, back); undo != nil {
+	undo := t.giveBack(leg.Host, back)
+	if !leg.Host.AdminUp {
+		undo = errors.Join(undo, SetUp(leg.Host.Index, false))
+	}
+	if undo != nil {
 		err = errors.Join(err, fmt.Errorf("give back to %s: %w", t.NIC.Name, undo))
 	}
 	return err
 }
 
 func (t *Takeover) take(leg Leg, turn func()) error {
-	if err := awaitOperational(leg.Host, leg.Inner); err != nil {
-		return err
-	}
-	if err := t.dress(leg.Host); err != nil {
-		return err
-	}
-	t.told("leg dressed")
-	if err := t.Has.addTo(leg.Host, false, t.told); err != nil {
+	if err := t.dress(leg); err != nil {
 		return err
 	}
 	turn()
@@ -115,34 +112,40 @@ func (t *Takeover) take(leg Leg, turn func()) error {
 	return nil
 }
 
-// dress gives the leg the card's address and settings.
-func (t *Takeover) dress(leg Link) error {
-	if err := SetMAC(leg, t.NIC.MAC[:]); err != nil {
+// dress gives the leg the card's MAC, settings and all that it has.
+func (t *Takeover) dress(leg Leg) error {
+	if err := SetMAC(leg.Host, t.NIC.MAC[:]); err != nil {
 		return err
 	}
-	if err := copySettings(t.NIC, leg); err != nil {
+	if err := copySettings(t.NIC, leg.Host); err != nil {
 		return err
 	}
 	off := "0"
 	if t.Was.IPv6WasDisabled {
 		off = "1"
 	}
-	if err := setIPv6(leg.Index, "disable_ipv6", off); err != nil {
+	// The kernel is not to make the link-local address, and to try it for a second.
+	err := errors.Join(setIPv6(leg.Host.Index, genMode, genModeNone), setIPv6(leg.Host.Index, "disable_ipv6", off),
+		SetUp(leg.Host.Index, true))
+	if err == nil {
+		err = awaitOperational(leg.Host, leg.Inner)
+	}
+	if err != nil {
 		return err
 	}
-	if t.Has.hasLinkLocal() {
-		return t.Has.removeOther(leg)
+	t.told("leg up")
+	if err := t.Has.addTo(leg.Host, false, t.told); err != nil {
+		return err
 	}
-	return nil
+	if t.GenMode == "" {
+		return nil
+	}
+	return setIPv6(leg.Host.Index, genMode, t.GenMode)
 }
 
 // Renew gives a leg that was made anew what the one before had.
 func (t *Takeover) Renew(leg Leg) error {
-	err := t.dress(leg.Host)
-	if err == nil {
-		err = t.Has.addTo(leg.Host, false, t.told)
-	}
-	if err != nil {
+	if err := t.dress(leg); err != nil {
 		return fmt.Errorf("give %s the addresses of %s: %w", leg.Host.Name, t.NIC.Name, err)
 	}
 	has, err := readHoldings(leg.Host)
@@ -216,8 +219,10 @@ func (t *Takeover) giveBack(leg Link, turn func()) error {
 	if !ipv6 {
 		return nil
 	}
-	if err := setIPv6(nic.Index, genMode, t.GenMode); err != nil {
-		return err
+	if t.GenMode != "" {
+		if err := setIPv6(nic.Index, genMode, t.GenMode); err != nil {
+			return err
+		}
 	}
 	t.told("removed")
 	return t.Has.removeOther(nic)
@@ -271,7 +276,8 @@ func awaitOperational(ends ...Link) error {
 }
 
 // EnsureTakeoverLeg is EnsureLeg for a network that takes over its uplink: the
-// leg's addresses, and what was set of its IPv6, are left alone.
+// leg's addresses, and what was set of its IPv6, are left alone. A new one is down
+// until it is given the card's MAC: what it answered before would be remembered.
 func EnsureTakeoverLeg(network string, mtu int) (Leg, error) {
 	leg, err := ensureLeg(network, legSettings{mtu: mtu, takeover: true})
 	if err != nil {
@@ -302,7 +308,7 @@ func refuseUppers(nic Link) error {
 // settings that a link keeps for itself.
 func ownSetting(name string) bool {
 	switch name {
-	case "disable_ipv6", // see dress
+	case "disable_ipv6", genMode, // see dress
 		"mtu",           // of IPv6; follows the link's
 		"mc_forwarding", // the multicast routing daemon's
 		"stable_secret": // can't be read unless set, and then decides addr_gen_mode
