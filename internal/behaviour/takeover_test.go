@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -64,6 +65,7 @@ func newLAN(t *testing.T) *lan {
 		mustRun(t, l.beyond, strings.Fields(line)...)
 	}
 	for _, line := range []string{
+		"sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1",
 		"ip addr add 10.9.0.100/24 brd + dev eth0",
 		"ip addr add 10.9.0.101/24 dev eth0",
 		"ip addr add 2001:db8:9::100/64 dev eth0 nodad",
@@ -316,6 +318,19 @@ func TestTakeoverKilled(t *testing.T) {
 		t.Errorf("taken over again, before:\n%s\nafter:\n%s", during, text)
 	}
 	talk(t, l.beyond, "10.9.0.100")
+
+	// Killed while it gives back, or takes: the record says so.
+	l.daemon.end(t, syscall.SIGKILL)
+	state, err := os.ReadFile(l.path("state/state.json"))
+	if err != nil || !strings.Contains(string(state), `"phase":"taken"`) {
+		t.Fatalf("%v: %s", err, state)
+	}
+	l.write("state/state.json", strings.Replace(string(state), `"phase":"taken"`, `"phase":"returning"`, 1))
+	l.start(takeover)
+	if text := l.config(); text != during {
+		t.Errorf("taken over once more, before:\n%s\nafter:\n%s", during, text)
+	}
+	talk(t, l.beyond, "10.9.0.100")
 	s.survived(t, 5*time.Second)
 	s = startSession(t, l.beyond, l.host, "192.0.2.2")
 	l.daemon.end(t, syscall.SIGKILL)
@@ -358,6 +373,49 @@ func TestTakeoverOfALiveNetwork(t *testing.T) {
 	l.must("network", "del", "xenbr0")
 	l.restored(before)
 	s.survived(t, 5*time.Second)
+}
+
+// The leg stands for the uplink: it carries the same VLANs, untagged the one that is
+// untagged there. Another network may have a VLAN of the NIC for itself.
+//
+//	g1--p1 VLAN 10--+
+//	g2--p2 VLAN 20--+-- xenbr0: eth0 untagged in VLAN 10    br0: VLAN 30 of eth0 --p3--g3
+func TestTakeoverWithVLANs(t *testing.T) {
+	l := newLAN(t)
+	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
+	before := l.config()
+	l.start(`
+[network.xenbr0]
+mode = "bridged"
+uplink = "eth0"
+takeover = true
+vlan = "10p/20"
+[network.br0]
+mode = "bridged"
+uplink = "eth0"
+uplink_vlan = 30
+[[port]]
+name = "p1"
+network = "xenbr0"
+vlan = "10"
+[[port]]
+name = "p2"
+network = "xenbr0"
+vlan = "20"
+[[port]]
+name = "p3"
+network = "br0"
+`)
+	talk(t, l.router, "10.9.0.100")
+	talk(t, g1, "10.9.0.100")
+	talk(t, l.host, guestIP(1))
+	silent(t, g2, "10.9.0.100")
+	silent(t, g3, "10.9.0.100")
+	if p := list[control.Port](l.lab, "port", "show", "xenbr0"); p.VLAN != "10p/20" {
+		t.Errorf("the leg carries %q", p.VLAN)
+	}
+	l.must("network", "set", "xenbr0", "--takeover=false")
+	l.restored(before)
 }
 
 // What can't be taken over stays as it was, and the error says why.

@@ -61,7 +61,7 @@ func (m *manager) ensureLeg(n *network) error {
 	var leg host.Leg
 	var err error
 	if n.spec.Takeover {
-		leg, err = host.EnsureTakeoverLeg(n.spec.Name, m.mtu(n.spec))
+		leg, err = host.EnsureTakeoverLeg(n.spec.Name, m.legMTU(n.spec))
 	} else {
 		leg, err = host.EnsureLeg(n.spec.Name, m.mtu(n.spec), n.spec.Address)
 	}

@@ -105,7 +105,7 @@ func (m *manager) takeOver(n *network, nic host.Link) error {
 // keepUp follows the uplink, and makes good a leg that somebody removed.
 func (m *manager) keepUp(n *network, nic host.Link, t *host.Takeover) error {
 	changed := false
-	if n.leg.Host.MTU != m.mtu(n.spec) {
+	if n.leg.Host.MTU != m.legMTU(n.spec) {
 		if err := m.ensureLeg(n); err != nil {
 			return err
 		}
@@ -127,6 +127,15 @@ func (m *manager) keepUp(n *network, nic host.Link, t *host.Takeover) error {
 	}
 	m.turn(n, true)
 	return m.journal()
+}
+
+// legMTU is that of a leg that stands for the uplink: no more than the uplink takes.
+func (m *manager) legMTU(n config.Network) int {
+	mtu := m.mtu(n)
+	if l, ok := m.linkByName(n.Uplink); ok {
+		mtu = min(mtu, l.MTU)
+	}
+	return mtu
 }
 
 // turn says where the host's own frames go: to the leg, or left to the uplink.

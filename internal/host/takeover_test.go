@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -394,6 +395,38 @@ func TestTakeoverWarnsOfOthersWhoManageTheCard(t *testing.T) {
 	}
 }
 
+func TestTakeoverWarnsOfDHCP(t *testing.T) {
+	inside(t, "dhcp", func(*testnet.NS) {
+		sh(t, "ip link add name eth0 up type veth peer name far")
+		sh(t, "ip addr add 10.0.0.5/24 dev eth0")
+		sh(t, "ip addr add 2001:db8::5/64 dev eth0 valid_lft 1000 preferred_lft 1000") // of a router's advertisement
+		if got := host.TakeoverWarnings("xenbr0", link(t, "eth0")); len(got) > 0 {
+			t.Error(got)
+		}
+		sh(t, "ip addr add 10.0.0.6/24 dev eth0 valid_lft 1000 preferred_lft 1000")
+		got := strings.Join(host.TakeoverWarnings("xenbr0", link(t, "eth0")), "\n")
+		if !strings.Contains(got, "address 10.0.0.6/24 has a lifetime") || !strings.Contains(got, "must run on xenbr0") {
+			t.Errorf("%q", got)
+		}
+		if _, err := exec.LookPath("udhcpc"); err != nil {
+			t.Skip("udhcpc is not installed")
+		}
+		client := exec.Command("udhcpc", "-f", "-i", "eth0", "-s", "/bin/true")
+		ok(t, client.Start())
+		defer func() {
+			ok(t, client.Process.Kill())
+			_ = client.Wait()
+		}()
+		ok(t, testnet.Wait(t.Context(), "the client to be noticed", func() (bool, error) {
+			got := strings.Join(host.TakeoverWarnings("xenbr0", link(t, "eth0")), "\n")
+			return strings.Contains(got, "DHCP client udhcpc runs on eth0"), nil
+		}))
+		if got := host.TakeoverWarnings("xenbr0", link(t, "far")); len(got) > 0 {
+			t.Error(got)
+		}
+	})
+}
+
 func TestTakeoverWarnsOfRulesThatNameTheCard(t *testing.T) {
 	inside(t, "rules", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 type veth peer name far")
@@ -405,6 +438,29 @@ func TestTakeoverWarnsOfRulesThatNameTheCard(t *testing.T) {
 		got := strings.Join(host.TakeoverWarnings("xenbr0", link(t, "eth0")), "\n")
 		if !strings.Contains(got, "rule 50 names eth0") || !strings.Contains(got, "rule 60 names eth0") || !strings.Contains(got, "names xenbr0") {
 			t.Error(got)
+		}
+	})
+}
+
+func TestAddressesThatComeAreTold(t *testing.T) {
+	inside(t, "added", func(*testnet.NS) {
+		sh(t, "ip link add name eth0 type veth peer name far")
+		ctx, cancel := context.WithCancel(t.Context())
+		added, err := host.WatchAdded(ctx)
+		ok(t, err)
+		for range 2 { // the second time as one who renews it
+			sh(t, "ip addr replace 10.0.0.5/24 dev eth0 valid_lft 1000 preferred_lft 1000")
+			if got, want := <-added, link(t, "eth0").Index; got != want {
+				t.Errorf("%d, want %d", got, want)
+			}
+		}
+		sh(t, "ip addr add 10.0.0.6/24 dev far")
+		sh(t, "ip addr del 10.0.0.5/24 dev eth0")
+		if got, want := <-added, link(t, "far").Index; got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+		cancel()
+		for range added {
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // runtimeDir is where other managers of interfaces say what they manage.
@@ -21,6 +22,8 @@ func TakeoverWarnings(network string, nic Link) []string {
 	warnings := managers(runtimeDir, nic)
 	if c := dhcpClient(nic.Name); c != "" {
 		warnings = append(warnings, fmt.Sprintf("DHCP client %s runs on %s and will not see the server's answers there; run it on %s", c, nic.Name, network))
+	} else if a := leased(nic); a != "" {
+		warnings = append(warnings, fmt.Sprintf("address %s has a lifetime; the DHCP client that renews it must run on %s, not on %s", a, network, nic.Name))
 	}
 	return append(warnings, rules(network, nic)...)
 }
@@ -77,6 +80,20 @@ func dhcpClient(nic string) string {
 			if string(arg) == nic || string(arg) == "-i"+nic {
 				return name
 			}
+		}
+	}
+	return ""
+}
+
+// leased is an IPv4 address of the card that ends unless somebody renews it, or "".
+func leased(nic Link) string {
+	h := Holdings{Name: nic.Name, Index: nic.Index}
+	if h.readAddrs() != nil {
+		return ""
+	}
+	for _, a := range h.Addrs {
+		if a[0] == unix.AF_INET && addrFlags(a)&unix.IFA_F_PERMANENT == 0 {
+			return addrText(a)
 		}
 	}
 	return ""
