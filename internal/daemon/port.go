@@ -30,6 +30,7 @@ func (m *manager) settle(links ...host.Link) {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
 	m.settleTakeovers()
+	m.refreshGateways()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.

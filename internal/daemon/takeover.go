@@ -225,6 +225,7 @@ func (m *manager) giveBack(name string) error {
 		m.log.Info("uplink given back", "network", name, "uplink", t.NIC.Name)
 	}
 	delete(m.takeovers, name)
+	m.refreshGateways() // their way out is the uplink itself again
 	return m.journal()
 }
 

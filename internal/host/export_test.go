@@ -1,6 +1,10 @@
 package host
 
-import "context"
+import (
+	"context"
+
+	"github.com/cilium/ebpf"
+)
 
 // Backlog is what waits for a slow reader of Watch.
 type Backlog struct{ b backlog }
@@ -35,3 +39,15 @@ func (t *Takeover) OnStep(f func(string)) { t.step = f }
 
 // Managers is what TakeoverWarnings says of other managers, whose files are in run.
 var Managers = managers
+
+// Program loads the guard's program, to be run without a link.
+func (g UplinkGuard) Program() (*ebpf.Program, error) { return g.program() }
+
+// WatchNeighboursLater is WatchLater for WatchNeighbours.
+func WatchNeighboursLater(receiveBuffer int) (start func(context.Context) <-chan []NeighbourEvent, err error) {
+	w, err := newNeighbourWatch(receiveBuffer)
+	if err != nil {
+		return nil, err
+	}
+	return w.start, nil
+}

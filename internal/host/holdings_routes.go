@@ -11,7 +11,7 @@ import (
 
 const routeHeader = unix.SizeofRtMsg
 
-func listRoutes(family byte) ([][]byte, error) {
+func dumpRoutes(family byte) ([][]byte, error) {
 	all, err := list(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, header(routeHeader, family))
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -23,7 +23,7 @@ func listRoutes(family byte) ([][]byte, error) {
 // local, broadcast, anycast and multicast routes.
 func (h *Holdings) readRoutes() error {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		all, err := listRoutes(family)
+		all, err := dumpRoutes(family)
 		if err != nil {
 			return err
 		}
