@@ -418,6 +418,50 @@ network = "br0"
 	l.restored(before)
 }
 
+// A NAT network goes out by the uplink, whoever has its addresses: sessions go on.
+//
+//	g1--p1-- xenbr0, takeover of eth0
+//	g2--p2-- nat0 by eth0
+func TestTakeoverBesideNAT(t *testing.T) {
+	l := newLAN(t)
+	g1, g2 := l.guest(1), l.guest(2)
+	for _, line := range []string{
+		"ip addr flush dev eth0",
+		"ip addr add 10.20.0.2/24 dev eth0",
+		"ip route add default via 10.20.0.1",
+	} {
+		mustRun(t, g2, strings.Fields(line)...)
+	}
+	mustRun(t, g1, "ip", "route", "add", "default", "via", "10.9.0.200")
+	before := l.config()
+	text := takeover + `
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+`
+	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]", 1)
+	l.start(strings.Replace(text, "takeover = true\n", "", 1))
+	nettest.Wait(t, "NAT", func() (bool, error) {
+		r, _ := ping(t, g2, "192.0.2.2", 1)
+		return r == 1, nil
+	})
+	s := startSession(t, l.beyond, g2, "192.0.2.2")
+	own := startSession(t, l.beyond, l.host, "192.0.2.2")
+	for _, on := range []string{"true", "false", "true"} {
+		l.must("network", "set", "xenbr0", "--takeover="+on)
+		talk(t, g2, "192.0.2.2")
+		talk(t, g1, "192.0.2.2")
+		talk(t, l.host, "192.0.2.2")
+	}
+	talk(t, g2, "10.9.0.100")
+	talk(t, g2, guestIP(1))
+	s.survived(t, 5*time.Second)
+	own.survived(t, 5*time.Second)
+	l.daemon.end(t, syscall.SIGTERM)
+	l.restored(before)
+}
+
 // What can't be taken over stays as it was, and the error says why.
 func TestTakeoverRefused(t *testing.T) {
 	l := newLAN(t)
