@@ -340,6 +340,24 @@ func TestTakeoverKilled(t *testing.T) {
 	s.survived(t, 5*time.Second)
 }
 
+// A daemon that can't start gives back what the one before, which was killed, had
+// taken over: the host is not to stay without its network.
+func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
+	l := newLAN(t)
+	mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
+	before := l.config()
+	l.start(takeover)
+	l.daemon.end(t, syscall.SIGKILL)
+	l.write("gxswitch.toml", takeover+"[network.foreign0]\nmode = \"host-only\"\n")
+	d := l.launch()
+	<-d.done
+	if d.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(d.log.String(), "foreign0") {
+		t.Errorf("exit %d\n%s", d.cmd.ProcessState.ExitCode(), d.log)
+	}
+	l.restored(before)
+	talk(t, l.host, "192.0.2.2")
+}
+
 // The command line and a reload take over and give back on the live network.
 func TestTakeoverOfALiveNetwork(t *testing.T) {
 	l := newLAN(t)
