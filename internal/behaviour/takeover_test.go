@@ -466,7 +466,7 @@ address = "10.20.0.1/24"
 	})
 	s := startSession(t, l.beyond, g2, "192.0.2.2")
 	own := startSession(t, l.beyond, l.host, "192.0.2.2")
-	for _, on := range []string{"true", "false", "true"} {
+	for _, on := range []string{"true", "false", "true", "false", "true"} {
 		l.must("network", "set", "xenbr0", "--takeover="+on)
 		talk(t, g2, "192.0.2.2")
 		talk(t, g1, "192.0.2.2")
@@ -476,8 +476,12 @@ address = "10.20.0.1/24"
 	talk(t, g2, guestIP(1))
 	s.survived(t, 5*time.Second)
 	own.survived(t, 5*time.Second)
+	l.must("network", "set", "xenbr0", "--takeover=false")
 	l.daemon.end(t, syscall.SIGTERM)
 	l.restored(before)
+	if q := mustRun(t, l.host, "tc", "qdisc", "show", "dev", "eth0"); strings.Contains(q, "clsact") {
+		t.Errorf("a guard's qdisc is left:\n%s", q)
+	}
 }
 
 // What can't be taken over stays as it was, and the error says why.

@@ -89,6 +89,7 @@ func (m *manager) takeOver(n *network, nic host.Link) error {
 			return err
 		}
 	}
+	m.copyGuard(nic, n.leg.Host)
 	err = t.Take(n.leg, func() { m.turn(n, true) }, func() { m.turn(n, wasTurned) })
 	if err != nil && before == nil {
 		delete(m.takeovers, name)
@@ -215,6 +216,9 @@ func (m *manager) giveBack(name string) error {
 	if n := m.networks[name]; n != nil {
 		turn = func() { m.turn(n, false) }
 	}
+	if l, ok := m.links[t.NIC.Index]; ok {
+		m.copyGuard(leg, l)
+	}
 	switch err := t.Return(leg, turn); {
 	case errors.Is(err, host.ErrNoLink):
 		m.log.Warn("the uplink is gone, its addresses go with the host interface", "network", name, "uplink", t.NIC.Name)
@@ -227,6 +231,21 @@ func (m *manager) giveBack(name string) error {
 	delete(m.takeovers, name)
 	m.refreshGateways() // their way out is the uplink itself again
 	return m.journal()
+}
+
+// copyGuard keeps from the host's stack at another link what gateways take at one,
+// before it sees frames there: it would answer NAT's with a RST. refreshGateways
+// takes the guard away that is not wanted any more.
+func (m *manager) copyGuard(from, to host.Link) {
+	g, ok := m.l3.guarded[from.Index]
+	if !ok {
+		return
+	}
+	if err := host.SetUplinkGuard(to, g); err != nil {
+		m.log.Error("guard the uplink", "uplink", to.Name, "err", err)
+		return
+	}
+	m.l3.guarded[to.Index] = g
 }
 
 // recoverTakeovers gives back what a predecessor was about to take or return, or has
