@@ -77,9 +77,10 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 		}
 	}
 	crossUplinks(networks, named, report)
+	crossTakeovers(networks, report)
 	var addressed []Network
 	for i, n := range networks {
-		if !n.Address.IsValid() || !n.Mode.HasHostLeg() {
+		if !n.Address.IsValid() || !n.HasHostLeg() {
 			continue
 		}
 		for _, o := range addressed {
@@ -127,6 +128,22 @@ func crossUplinks(networks []Network, named map[string]Network, report func(i in
 	}
 }
 
+// crossTakeovers lets a NIC be taken over once.
+func crossTakeovers(networks []Network, report func(i int, key string, e *Error)) {
+	taken := map[string]Network{}
+	for i, n := range networks {
+		if !n.Takeover || n.Mode != Bridged || n.Uplink == "" {
+			continue
+		}
+		if first, ok := taken[n.Uplink]; ok && first.Name != n.Name {
+			report(i, "takeover", problem("network %s takes over %s already%s", word(first.Name), word(n.Uplink), first.Pos.in()).
+				hint("leave it out in one of the two"))
+			continue
+		}
+		taken[n.Uplink] = n
+	}
+}
+
 // legAlone reports whether the entry says nothing that a host interface can't
 // have. What it has from [defaults.port] is for guests.
 func (p Port) legAlone() bool {
@@ -141,7 +158,7 @@ func crossPorts(ports []Port, networks []Network, report func(i int, key string,
 		if _, shared := uplinks[n.Uplink]; n.Uplink != "" && n.Mode.NeedsUplink() && !shared {
 			uplinks[n.Uplink] = n
 		}
-		if n.Mode.HasHostLeg() {
+		if n.HasHostLeg() {
 			legs[n.Name] = n
 		}
 	}

@@ -54,8 +54,9 @@ type NetworkSpec struct {
 	Mode       string         `json:"mode,omitempty"`
 	Uplink     string         `json:"uplink,omitempty"`
 	UplinkVLAN *int           `json:"uplink_vlan,omitempty"` // 0: none
-	VLAN       *vlan.Set      `json:"vlan,omitempty"`        // the uplink's; "": the default
-	Address    *string        `json:"address,omitempty"`     // CIDR
+	Takeover   *bool          `json:"takeover,omitempty"`
+	VLAN       *vlan.Set      `json:"vlan,omitempty"`    // the uplink's; "": the default
+	Address    *string        `json:"address,omitempty"` // CIDR
 	MTU        *int           `json:"mtu,omitempty"`
 	Ageing     *Duration      `json:"ageing,omitempty"`
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`

@@ -53,7 +53,7 @@ func (m *manager) Networks() []control.Network {
 func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Network {
 	row := control.Network{
 		Name: n.spec.Name, Mode: string(n.spec.Mode), Uplink: n.spec.Uplink, MTU: m.mtu(n.spec), Ports: st.Ports,
-		FDBEntries: st.FDBEntries, FDBLimit: st.FDBLimit, AgeingS: n.spec.Ageing.Seconds(), Source: n.source(),
+		FDBEntries: st.FDBEntries, FDBLimit: st.FDBLimit, AgeingS: n.spec.Ageing.Seconds(), Source: n.source(), Takeover: n.spec.Takeover,
 	}
 	if n.spec.Address.IsValid() {
 		row.Address = n.spec.Address.String()
@@ -124,6 +124,11 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 		return control.Network{}, refused(err, control.CodeRefused)
 	}
 	m.settleAll()
+	if n := m.networks[s.Name]; n.refused.err != nil {
+		err := errors.Join(n.refused.err, m.delNetwork(n))
+		m.settleAll()
+		return control.Network{}, refused(err, control.CodeRefused)
+	}
 	return m.networkRowOf(s.Name), m.journal()
 }
 
@@ -141,6 +146,9 @@ func networkText(n config.Network) string {
 	}
 	if n.UplinkVLAN != 0 {
 		text += fmt.Sprintf(", uplink_vlan %d", n.UplinkVLAN)
+	}
+	if n.Takeover {
+		text += ", takeover"
 	}
 	text += gatewayText(n)
 	if !n.VLAN.IsZero() {
@@ -185,6 +193,9 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 			return spec, control.Errorf(control.CodeUsage, "network %s: uplink_vlan %d: want 1 to %d, or 0 for none", s.Name, *s.UplinkVLAN, vlan.MaxVID)
 		}
 		spec.UplinkVLAN = uint16(*s.UplinkVLAN)
+	}
+	if s.Takeover != nil {
+		spec.Takeover = *s.Takeover
 	}
 	if s.VLAN != nil {
 		spec.VLAN = *s.VLAN

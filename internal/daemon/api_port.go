@@ -163,7 +163,7 @@ func (m *manager) waiting() []want {
 // isLeg reports whether the [[port]] is about a network's host leg.
 func (m *manager) isLeg(spec config.Port) bool {
 	n := m.networks[spec.Network]
-	return n != nil && spec.Name == spec.Network && n.spec.Mode.HasHostLeg()
+	return n != nil && spec.Name == spec.Network && n.spec.HasHostLeg()
 }
 
 func (m *manager) rowOf(name string) control.Port {

@@ -6,6 +6,7 @@
 //	manager.go   what is wanted, and what there is
 //	network.go   networks come, change and go
 //	port.go      interfaces become ports and cease to be
+//	takeover.go  the uplink's addresses move to the host leg and back
 //	reload.go    from one configuration to the next
 //	api.go       the control API's methods
 //	state.go     what must outlive a crash

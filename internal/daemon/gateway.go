@@ -145,6 +145,11 @@ func (m *manager) setGate(n *network, old config.Network) error {
 // outside is the host's link to the LAN that the network's uplink is on: the NIC,
 // or the host interface that took its addresses.
 func (m *manager) outside(n *network) (host.Link, bool) {
+	for _, o := range m.networks {
+		if o.turned && o.spec.Uplink == n.spec.Uplink {
+			return o.leg.Host, true
+		}
+	}
 	return m.linkByName(n.spec.Uplink)
 }
 

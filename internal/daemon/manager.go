@@ -39,6 +39,8 @@ type manager struct {
 	l3       layer3
 	planned  []config.Network // that are to be: see natPorts
 	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
+
+	takeovers map[string]*host.Takeover // by network
 }
 
 // network is one that exists.
@@ -48,6 +50,8 @@ type network struct {
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
 	gate    *gate         // nil where its mode has none
+	turned  bool          // the host's own frames go to the leg, which has taken over the uplink
+	refused refusal       // the last takeover failed
 }
 
 // port is an interface that is attached.
@@ -118,6 +122,8 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int][]dataplane.Lease{},
 		l3:       newLayer3(),
+
+		takeovers: map[string]*host.Takeover{},
 	}
 }
 
@@ -130,6 +136,12 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if err != nil {
 		return err
 	}
+	for _, l := range links {
+		m.links[l.Index] = l
+	}
+	if st.Takeovers != nil { // before anything that may fail: stop gives them back
+		m.takeovers = st.Takeovers
+	}
 	m.planned = append(slices.Clone(cfg.Networks), st.Networks...)
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
@@ -139,6 +151,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	m.cfg = cfg
 	m.reserved = st.Reserved
 	m.adopt(st, links)
+	m.recoverTakeovers()
 	if err := m.sweepLegs(); err != nil {
 		return err
 	}
@@ -174,6 +187,11 @@ func (m *manager) stop() {
 	}
 	for _, n := range m.networks {
 		m.closeGate(n, false)
+	}
+	for name := range m.takeovers {
+		if err := m.giveBack(name); err != nil {
+			m.log.Error("give back the uplink", "err", err)
+		}
 	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {
@@ -306,6 +324,9 @@ func wantGuest(spec config.Port, source string) want {
 func (m *manager) wantLeg(n *network) want {
 	name := n.spec.Name
 	spec := config.Port{Name: n.leg.Inner.Name, Network: name}
+	if n.spec.Takeover {
+		spec.VLAN = n.spec.VLAN // it stands for the uplink
+	}
 	for _, p := range m.cfg.Ports {
 		if p.Name == name && p.Network == name {
 			spec.VLAN = p.VLAN
@@ -376,7 +397,7 @@ func (m *manager) sweepLegs() error {
 		return err
 	}
 	for _, name := range left {
-		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 {
+		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 || m.takeovers[name] != nil {
 			continue
 		}
 		mine, err := claim("network " + name)

@@ -29,6 +29,7 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.settleTakeovers()
 	m.refreshGateways()
 }
 
@@ -298,13 +299,15 @@ type hinted struct {
 
 func (h *hinted) Unwrap() error { return h.error }
 
-// local is the host's own address behind the port: its leg's, or the NIC's.
+// local is the host's own address behind the port: its leg's, or the NIC's. With
+// takeover they are the same, and it is behind one of the two at a time.
 func (m *manager) local(p *port, network string) frame.MAC {
-	switch p.role {
-	case dataplane.Uplink:
+	n := m.networks[network]
+	switch {
+	case p.role == dataplane.Uplink && !n.turned:
 		return p.link.MAC
-	case dataplane.Host:
-		return m.networks[network].leg.Host.MAC
+	case p.role == dataplane.Host && n.turned == n.spec.Takeover:
+		return n.leg.Host.MAC
 	}
 	return frame.MAC{}
 }

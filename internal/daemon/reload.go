@@ -91,8 +91,14 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	}
 	m.cfg = cfg
 	clear(m.removed)
+	for _, n := range m.networks {
+		n.refused = refusal{}
+	}
 	errs = append(errs, m.mend())
 	m.settleAll()
+	for _, n := range m.networks {
+		errs = append(errs, n.refused.err)
+	}
 	after := m.placement()
 	for name, where := range after {
 		if was, there := before[name]; !there {
@@ -119,7 +125,7 @@ func (m *manager) mend() error {
 		}
 	}
 	for _, n := range m.networks {
-		errs = append(errs, m.ensureLeg(n))
+		errs = append(errs, m.ensureLeg(n), m.sealUplink(n))
 	}
 	return errors.Join(errs...)
 }

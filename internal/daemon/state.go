@@ -28,6 +28,8 @@ type state struct {
 	Ports    []statePort      `json:"ports,omitempty"`
 	Touched  []touched        `json:"touched,omitempty"`
 
+	Takeovers map[string]*host.Takeover `json:"takeovers,omitempty"` // by network
+
 	// What guards have learned, by ifindex: a guest renews from its address,
 	// which a new guard would not know.
 	Leases map[int][]dataplane.Lease `json:"leases,omitempty"`
@@ -122,7 +124,7 @@ func (st state) save(dir string) error {
 // journal writes down how things are now. A failure is an error for whoever
 // is about to change something: without a journal nothing could be restored.
 func (m *manager) journal() error {
-	st := state{BootID: m.bootID, NetNS: m.netNS, Reserved: m.reserved}
+	st := state{BootID: m.bootID, NetNS: m.netNS, Reserved: m.reserved, Takeovers: m.takeovers}
 	for _, n := range m.networks {
 		if n.runtime {
 			st.Networks = append(st.Networks, n.spec)

@@ -147,6 +147,7 @@ func apply(n *control.Network, spec control.NetworkSpec) {
 		n.AgeingS = time.Duration(*spec.Ageing).Seconds()
 	}
 	set(&n.UplinkVLAN, spec.UplinkVLAN)
+	set(&n.Takeover, spec.Takeover)
 	setText(&n.RateUp, spec.RateUp)
 	setText(&n.RateDown, spec.RateDown)
 	setText(&n.VLAN, spec.VLAN)
