@@ -39,3 +39,18 @@ func ownAddrs(h *netlink.Handle) ([]netip.Addr, error) {
 	slices.SortFunc(set, netip.Addr.Compare)
 	return slices.Compact(set), nil
 }
+
+// SourceAddress is the IPv4 address that the host speaks from on a link: its first
+// of global scope that is no secondary one. The zero Addr if there is none.
+func SourceAddress(index int) (netip.Addr, error) {
+	list, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(ref(index), netlink.FAMILY_V4) })
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list addresses: %w", asNoLinkIf(err, index))
+	}
+	for _, a := range list {
+		if addr, ok := netip.AddrFromSlice(a.IP); ok && a.Scope == unix.RT_SCOPE_UNIVERSE && a.Flags&unix.IFA_F_SECONDARY == 0 {
+			return addr.Unmap(), nil
+		}
+	}
+	return netip.Addr{}, nil
+}
