@@ -78,6 +78,8 @@ func newNetworkShow(a *app) *cobra.Command {
 					{"fdb_limit", n.FDBLimit},
 					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
 					{"source", n.Source},
+					{"dhcp", dhcpText(n.DHCP)},
+					{"dns", dnsText(n.DNS)},
 				})
 			})
 		},
@@ -96,6 +98,7 @@ type networkFlags struct {
 	fdbLimit   *value[int]
 	rateUp     *value[shaping.Limit]
 	rateDown   *value[shaping.Limit]
+	services   *serviceFlags
 }
 
 func addNetworkFlags(cmd *cobra.Command) *networkFlags {
@@ -116,13 +119,16 @@ func addNetworkFlags(cmd *cobra.Command) *networkFlags {
 	for _, free := range []string{"uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
 		complete(cmd, free)
 	}
+	f.services = addServiceFlags(cmd)
 	return f
 }
 
 func (f *networkFlags) spec(name string) control.NetworkSpec {
-	return control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
+	s := control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
 		VLAN: f.vlan.given, Address: f.address.given, MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given,
 		RateUp: f.rateUp.given, RateDown: f.rateDown.given}
+	f.services.spec(&s)
+	return s
 }
 
 // check holds a whole new network to the configuration's rules.
@@ -140,6 +146,7 @@ func (f *networkFlags) check(name string) error {
 		}
 		n.Address = p
 	}
+	f.services.fill(&n)
 	return n.Validate()
 }
 
@@ -154,7 +161,8 @@ makes one wherever that configuration is used.`,
   gxswitch network add lab --mode host-only --address 192.168.60.1/24
   gxswitch network add vault --mode isolated
   gxswitch network add br0 --mode bridged --uplink eth1 --uplink-vlan 4094
-  gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19`,
+  gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19
+  gxswitch network add lab2 --mode host-only --address 10.0.0.1/24 --dhcp --dns`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -164,6 +172,9 @@ makes one wherever that configuration is used.`,
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if config.Mode(f.mode.text).NeedsUplink() && f.uplink == "" {
@@ -185,18 +196,24 @@ func newNetworkSet(a *app) *cobra.Command {
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
 		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
-limit, and --uplink-vlan 0 takes the VLAN back.`,
+limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
 		Example: `  gxswitch network set lab --ageing 60s
   gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
   gxswitch network set br0 --uplink-vlan 4093
-  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000`,
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set lab --dhcp-range 192.168.61.100-192.168.61.199
+  gxswitch network set lab --dns-domain xen --dns-upstream 192.0.2.53,system
+  gxswitch network set lab --dhcp=false --dns=false`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: once(a.networkNames()),
 	}
 	f := addNetworkFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "mode", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
-			"rate-up", "rate-down"); err != nil {
+		if err := anyOf(cmd, append([]string{"mode", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
+			"rate-up", "rate-down"}, serviceFlagNames()...)...); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {

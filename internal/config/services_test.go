@@ -85,6 +85,8 @@ func TestParseSaysWhatIsWrongWithServices(t *testing.T) {
 		{hostOnlyWith("address='fd00::1/64'\ndhcp={}"), "f:4: network.h.dhcp: a DHCP server needs an IPv4 address of the host's own, and fd00::1/64 is none"},
 		{hostOnlyWith("address='x'\ndhcp={}\ndns={}"), "f:3: network.h.address: \"x\" is not an address with a prefix length\n  hint: as in \"192.168.60.1/24\""},
 
+		{lab("mtu=500\ndhcp={}"), "f:5: network.h.dhcp: a DHCP server needs an MTU of 576 or more, and the network's is 500"},
+
 		// range
 		{lab("dhcp={range='192.168.60.100'}"), "f:4: network.h.dhcp.range: \"192.168.60.100\" is not a range of addresses" + rangeHint},
 		{lab("dhcp={range='fd00::1-fd00::9'}"), "f:4: network.h.dhcp.range: \"fd00::1\" is not an IPv4 address" + rangeHint},
@@ -93,7 +95,7 @@ func TestParseSaysWhatIsWrongWithServices(t *testing.T) {
 		{"[network.h]\nmode='host-only'\naddress='10.0.0.1/8'\ndhcp={range='10.1.0.0-10.2.0.0'}", "f:4: network.h.dhcp.range: 10.1.0.0-10.2.0.0 has 65537 addresses, and at most 65536 fit"},
 		{lab("dhcp={range='192.168.61.100-192.168.61.199'}"), "f:4: network.h.dhcp.range: 192.168.61.100 of the range 192.168.61.100-192.168.61.199 lies outside the subnet 192.168.60.0/24"},
 		{lab("dhcp={range='192.168.60.100-192.168.61.9'}"), "f:4: network.h.dhcp.range: 192.168.61.9 of the range 192.168.60.100-192.168.61.9 lies outside the subnet 192.168.60.0/24"},
-		{lab("[network.h.dhcp]\n\nrange='192.168.60.1-192.168.60.9'"), "f:6: network.h.dhcp.range: the range 192.168.60.1-192.168.60.9 goes over 192.168.60.1, the host's own address\n  hint: let it begin behind, or end before"},
+		{lab("[network.h.dhcp]\n\nrange='192.168.60.1-192.168.60.9'"), "f:6: network.h.dhcp.range: the range 192.168.60.1-192.168.60.9 goes over 192.168.60.1, the host's own address\n  hint: let it begin after that, or end before"},
 		{lab("dhcp={range='192.168.60.2-192.168.60.255'}"), "f:4: network.h.dhcp.range: 192.168.60.255 is no host's address in the subnet 192.168.60.0/24"},
 
 		// what guests are told

@@ -26,23 +26,23 @@ type Status struct {
 
 // Network is one row of GET /v1/networks.
 type Network struct {
-	Name       string   `json:"network"`
-	Mode       string   `json:"mode"`
-	Uplink     string   `json:"uplink"`
-	UplinkVLAN int      `json:"uplink_vlan"` // 0: none
-	VLAN       string   `json:"vlan"`        // the uplink's, "" without an uplink or with uplink_vlan
-	RateUp     string   `json:"rate_up"`     // of all guests together, outwards; "" without a limit
-	RateDown   string   `json:"rate_down"`   // likewise, inwards
-	Address    string   `json:"address"`     // CIDR, "" without one
-	MTU        int      `json:"mtu"`
-	Takeover   bool     `json:"takeover"`
-	Ports      int      `json:"ports"`
-	FDBEntries int      `json:"fdb_entries"`
-	FDBLimit   int      `json:"fdb_limit"`
-	AgeingS    float64  `json:"ageing_s"`
-	Source     string   `json:"source"` // "config" or "runtime": who made it
-	DHCP       struct{} `json:"dhcp"`
-	DNS        struct{} `json:"dns"`
+	Name       string  `json:"network"`
+	Mode       string  `json:"mode"`
+	Uplink     string  `json:"uplink"`
+	UplinkVLAN int     `json:"uplink_vlan"` // 0: none
+	VLAN       string  `json:"vlan"`        // the uplink's, "" without an uplink or with uplink_vlan
+	RateUp     string  `json:"rate_up"`     // of all guests together, outwards; "" without a limit
+	RateDown   string  `json:"rate_down"`   // likewise, inwards
+	Address    string  `json:"address"`     // CIDR, "" without one
+	MTU        int     `json:"mtu"`
+	Takeover   bool    `json:"takeover"`
+	Ports      int     `json:"ports"`
+	FDBEntries int     `json:"fdb_entries"`
+	FDBLimit   int     `json:"fdb_limit"`
+	AgeingS    float64 `json:"ageing_s"`
+	Source     string  `json:"source"` // "config" or "runtime": who made it
+	DHCP       DHCP    `json:"dhcp"`   // {} without a server
+	DNS        DNS     `json:"dns"`    // likewise
 }
 
 // NetworkSpec is the body of POST /v1/networks; with PATCH, only the fields
@@ -59,6 +59,8 @@ type NetworkSpec struct {
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`
 	RateUp     *shaping.Limit `json:"rate_up,omitempty"`   // "" or "none": no limit
 	RateDown   *shaping.Limit `json:"rate_down,omitempty"` // likewise
+	DHCP       *DHCPSpec      `json:"dhcp,omitempty"`
+	DNS        *DNSSpec       `json:"dns,omitempty"`
 }
 
 // FDBEntry is one row of GET /v1/fdb?network=N&port=P.
@@ -167,6 +169,10 @@ type Switch interface {
 	FlushFDB(network, port string) (Flushed, error)
 	Stats(ports []string) (Stats, error)  // none means every
 	VLANs(network string) ([]VLAN, error) // "" means every
+	Leases(network string) ([]Lease, error)
+	DelLease(LeaseSpec) error
+	DNSNames(network string) ([]DNSName, error)
+	QueryDNS(DNSQuery) (DNSAnswer, error)
 	Config() ConfigText
 	Reload() (Reloaded, error)
 }

@@ -222,6 +222,8 @@ func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 		m.removed[s.Name] = hadRule
 		return control.Port{}, refused(fmt.Errorf("port %s: %w", s.Name, err), control.CodeRefused)
 	}
+	m.repin()
+	m.serveAll()
 	return m.rowOf(s.Name), m.journal()
 }
 
@@ -382,6 +384,8 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, spec: spec}
 	}
 	m.update(p, p.link, w)
+	m.repin()
+	m.serveAll()
 	return m.portRow(p, spec.Network), m.journal()
 }
 
@@ -412,6 +416,8 @@ func (m *manager) DelPort(name string) error {
 		if _, ruled := m.cfg.MatchPort(name); ruled {
 			m.removed[name] = true // until its interface goes, or a reload
 		}
+		m.repin()
+		m.serveAll()
 	}
 	return m.journal()
 }

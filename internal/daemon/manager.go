@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gxswitch/dataplane"
@@ -24,6 +25,8 @@ type manager struct {
 	bootID   string
 	netNS    uint64
 	started  time.Time
+	hostname string               // one label
+	pins     atomic.Pointer[pins] // replaced under mu
 
 	mu  sync.Mutex // guards all below
 	cfg config.Config
@@ -45,6 +48,8 @@ type network struct {
 	runtime bool // made by the command line
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
+
+	services services
 }
 
 // port is an interface that is attached.
@@ -102,9 +107,9 @@ type runtimePort struct {
 }
 
 func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manager {
-	return &manager{
+	m := &manager{
 		sw: sw, log: log, stateDir: stateDir,
-		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(),
+		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(), hostname: hostLabel(),
 		links:    map[int]host.Link{},
 		networks: map[string]*network{},
 		ports:    map[int]*port{},
@@ -115,6 +120,8 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int][]dataplane.Lease{},
 	}
+	m.pins.Store(&pins{})
+	return m
 }
 
 // start makes the configured networks, takes over what a predecessor left, and

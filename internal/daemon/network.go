@@ -70,6 +70,7 @@ func (m *manager) dropLeg(n *network) {
 	if n.leg.Inner.Index == 0 {
 		return
 	}
+	m.unserve(n)
 	if p := m.ports[n.leg.Inner.Index]; p != nil {
 		m.detach(p, false)
 	}
@@ -85,9 +86,17 @@ func (m *manager) dropLeg(n *network) {
 func (m *manager) setNetwork(n *network, spec config.Network) error {
 	old := n.spec
 	n.spec = spec
-	if err := m.ensureLeg(n); err != nil {
+	err := m.ensureLeg(n)
+	if err == nil {
+		m.repin()
+		err = m.serve(n)
+	}
+	if err != nil {
 		n.spec = old
-		return fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		err = fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		m.repin()
+		m.serveAll()
+		return err
 	}
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err

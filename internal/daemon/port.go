@@ -29,6 +29,8 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.repin()
+	m.serveAll()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.
