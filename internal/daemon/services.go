@@ -10,8 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -275,7 +274,7 @@ func (m *manager) sources(n *network, own netip.Prefix) []netip.Prefix {
 
 // inUse says what to do where another server has the port of every address.
 func inUse(err error, what string, port int) error {
-	if !errors.Is(err, unix.EADDRINUSE) {
+	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
 	return &hinted{err, fmt.Sprintf("another %s server has port %d of every interface (ss -lntup 'sport = %d'); let it listen on its own addresses alone", what, port, port)}
