@@ -160,17 +160,40 @@ ip   = ["10.9.0.10", "fd00::10"]
 	}
 }
 
-// "system" is what the host itself asks.
+// "system" is what the host itself asks, and the host may ask the network's server:
+// by a dnsmasq that sends .xen there, or first of all in its resolv.conf.
 func TestNamesFromTheHostsOwnServers(t *testing.T) {
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.world()
-	l.write("resolv.conf", "nameserver 198.51.100.2\n")
+	l.write("resolv.conf", "nameserver 10.9.0.254\nnameserver 198.51.100.2\n")
 	l.resolvConf = l.path("resolv.conf")
+	own := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--no-hosts",
+		"--bind-dynamic", "--except-interface=lab", "--server=/xen/10.9.0.254", "--rev-server=10.9.0.0/24,10.9.0.254", "--pid-file="+l.path("pid"))
+	if err := own.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = own.Process.Signal(syscall.SIGTERM)
+		_ = own.Wait()
+	})
 	l.start(strings.Replace(served, `"none"`, `"system"`, 1) + allPorts)
 	l.awaitPort("p1", "up")
 	if got := short(t, g1, "example.test"); got != "198.51.100.7" {
-		t.Errorf("got %q", got)
+		t.Errorf("a guest: got %q", got)
+	}
+	nettest.Wait(t, "the host's dnsmasq", func() (bool, error) {
+		out, _ := run(t, l.host, "dig", "@127.0.0.1", "+short", "+tries=1", "+time=1", "gateway.xen")
+		return strings.TrimSpace(out) == "10.9.0.254", nil
+	})
+	if out := mustRun(t, l.host, "dig", "@127.0.0.1", "+short", "-x", "10.9.0.254"); out != "gateway.xen.\n" {
+		t.Errorf("by the host's dnsmasq: %s", out)
+	}
+	for name, want := range map[string]string{"gateway.xen": "10.9.0.254", "example.test": "198.51.100.7"} {
+		out := mustRun(t, l.host, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && getent ahostsv4 "$1"`, l.resolvConf, name)
+		if !strings.HasPrefix(out, want+" ") {
+			t.Errorf("by the host's resolv.conf %s is %s", name, out)
+		}
 	}
 }
 
