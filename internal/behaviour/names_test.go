@@ -233,6 +233,13 @@ func TestServicesChangeLive(t *testing.T) {
 	if again := s.lease(guestMAC(1)); again != first {
 		t.Errorf("then %s, before %s", again, first)
 	}
+	// The next daemon has it from the journal.
+	l.daemon.end(t, syscall.SIGKILL)
+	l.start("[network.vault]\nmode = \"isolated\"\n")
+	l.awaitPort("p1", "up")
+	if a := s.ask(dhcpv4.MessageTypeRequest, guestMAC(1), having(first)); a.addr != first || a.IPAddressLeaseTime(0) != 10*time.Minute {
+		t.Errorf("after kill -9 renewed %s for %s", a.addr, a.IPAddressLeaseTime(0))
+	}
 	l.must("network", "set", "lab", "--dhcp=false", "--dns=false")
 	s.say(dhcpv4.MessageTypeDiscover, guestMAC(1), nil)
 	if a, ok := s.next(time.Now().Add(500 * time.Millisecond)); ok {
@@ -269,5 +276,56 @@ func TestServicesChangeLive(t *testing.T) {
 	}
 	if n := list[control.Network](l, "network", "show", "lab"); n.DNS.Upstream != nil {
 		t.Errorf("%+v", n)
+	}
+}
+
+// What keeps a network from being served keeps nobody from using it, and is mended
+// when it goes. So is a host interface that somebody removes.
+func TestServicesFollowTheHost(t *testing.T) {
+	l := newLab(t)
+	g := l.guest(1)
+	other := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--pid-file="+l.path("pid"))
+	if err := other.Start(); err != nil {
+		t.Skip("dnsmasq is not installed")
+	}
+	t.Cleanup(func() {
+		_ = other.Process.Signal(syscall.SIGKILL)
+		_ = other.Wait()
+	})
+	nettest.Wait(t, "the other server", func() (bool, error) {
+		out, err := run(t, l.host, "ss", "-Hlnu", "sport = 53")
+		return strings.Contains(out, "0.0.0.0:53"), err
+	})
+	l.start(served + allPorts)
+	l.awaitPort("p1", "up")
+	talk(t, g, "10.9.0.254")
+	s := newStation(t, g, "eth0")
+	first := s.lease(guestMAC(1))
+	n := list[control.Network](l, "network", "show", "lab")
+	if !strings.Contains(n.DNS.Problem, "address already in use") || n.DHCP.Problem != "" {
+		t.Errorf("dns %+v, dhcp %+v", n.DNS, n.DHCP)
+	}
+	if _, errs, code := l.cli("dns", "query", "gateway.xen"); code != 1 || !strings.Contains(errs, "no network has a DNS server") {
+		t.Errorf("dns query: exit %d, %s", code, errs)
+	}
+	if err := other.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait()
+	l.must("reload")
+	if got := short(t, g, "gateway.xen"); got != "10.9.0.254" {
+		t.Errorf("then gateway.xen is %q", got)
+	}
+	if n := list[control.Network](l, "network", "show", "lab"); n.DNS.Problem != "" {
+		t.Errorf("dns %+v", n.DNS)
+	}
+
+	mustRun(t, l.host, "ip", "link", "del", "lab")
+	nettest.Wait(t, "names over a new host interface", func() (bool, error) {
+		out, _ := run(t, g, "dig", "@10.9.0.254", "+short", "+tries=1", "+time=1", "gateway.xen")
+		return strings.TrimSpace(out) == "10.9.0.254", nil
+	})
+	if a := s.ask(dhcpv4.MessageTypeRequest, guestMAC(1), having(first)); a.addr != first {
+		t.Errorf("renewed %s, had %s", a.addr, first)
 	}
 }
