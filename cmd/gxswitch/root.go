@@ -63,6 +63,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newDNSCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newForwardCommand(a),
+		newNATCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),

@@ -19,7 +19,7 @@ const (
 // Mode is one of the five models of a network.
 type Mode string
 
-// The modes. Routed and NAT come in a later version.
+// The modes.
 const (
 	Bridged  Mode = "bridged"
 	HostOnly Mode = "host-only"
@@ -28,8 +28,13 @@ const (
 	NAT      Mode = "nat"
 )
 
-// Supported reports whether this version has the mode.
-func (m Mode) Supported() bool { return m == Bridged || m == HostOnly || m == Isolated }
+// Supported reports whether there is such a mode.
+func (m Mode) Supported() bool {
+	return m == Bridged || m == HostOnly || m == Isolated || m.HasGateway()
+}
+
+// HasGateway reports whether the network's host interface is its guests' gateway.
+func (m Mode) HasGateway() bool { return m == Routed || m == NAT }
 
 // HasHostLeg reports whether the host has an interface in the network. It bears
 // the network's name.
@@ -72,6 +77,9 @@ type Network struct {
 	DHCP       DHCP
 	DNS        DNS
 	Hosts      []Host
+	ProxyARP   Toggle     // the uplink is told that the guests are here; unset is on
+	NATAddress netip.Addr // that guests have outside; zero: the uplink's
+	Forwards   []Forward
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
@@ -82,7 +90,8 @@ func (n Network) Equal(o Network) bool {
 	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.VLAN == o.VLAN &&
 		n.Address == o.Address && n.Ageing == o.Ageing && n.FDBLimit == o.FDBLimit && n.MTU == o.MTU &&
 		n.RateUp == o.RateUp && n.RateDown == o.RateDown &&
-		n.DHCP.Equal(o.DHCP) && n.DNS.Equal(o.DNS) && slices.EqualFunc(n.Hosts, o.Hosts, Host.Equal)
+		n.DHCP.Equal(o.DHCP) && n.DNS.Equal(o.DNS) && slices.EqualFunc(n.Hosts, o.Hosts, Host.Equal) &&
+		n.ProxyARP == o.ProxyARP && n.NATAddress == o.NATAddress && slices.Equal(n.Forwards, o.Forwards)
 }
 
 // NewNetwork is a network with the defaults of every key that has one.

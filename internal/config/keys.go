@@ -42,9 +42,9 @@ func networkKeys() []key[Network] {
 	return []key[Network]{
 		field("mode", func(n *Network) *Mode { return &n.Mode }, text[Mode]{validMode}, required),
 		field("uplink", func(n *Network) *string { return &n.Uplink }, text[string]{validInterface}, optional, uplinkFits),
-		bridgedOnly(field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
-		bridgedOnly(later[Network]("takeover", "false")),
-		bridgedOnly(field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
+		onlyIn(Bridged, field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
+		onlyIn(Bridged, later[Network]("takeover", "false")),
+		onlyIn(Bridged, field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
 		field("address", func(n *Network) *netip.Prefix { return &n.Address }, hostAddress{}, optional, addressFits),
 		field("ageing", func(n *Network) *time.Duration { return &n.Ageing }, duration{time.Second, 24 * time.Hour}, defaulted),
 		field("fdb_limit", func(n *Network) *int { return &n.FDBLimit }, number[int]{1, 1 << 20}, defaulted),
@@ -52,9 +52,9 @@ func networkKeys() []key[Network] {
 		withLeg("a DHCP server", dhcpKey()),
 		withLeg("a DNS server", dnsKey()),
 		withLeg("a named host", hostKey()),
-		later[Network]("proxy_arp"),
-		later[Network]("forward"),
-		later[Network]("nat_address"),
+		onlyIn(Routed, field("proxy_arp", func(n *Network) *Toggle { return &n.ProxyARP }, toggle{}, optional)),
+		onlyIn(NAT, field("nat_address", func(n *Network) *netip.Addr { return &n.NATAddress }, ipv4Address{}, optional, natAddressFits)),
+		onlyIn(NAT, forwardKey()),
 		notIsolated(field("rate_up", func(n *Network) *shaping.Limit { return &n.RateUp }, rate(), optional)),
 		notIsolated(field("rate_down", func(n *Network) *shaping.Limit { return &n.RateDown }, rate(), optional)),
 	}
@@ -196,9 +196,9 @@ func later[T any](name string, literals ...string) key[T] {
 	}
 }
 
-// bridgedOnly is a key that no other mode has a use for.
-func bridgedOnly(k key[Network]) key[Network] {
-	return only(func(m Mode) bool { return m == Bridged }, fmt.Sprintf("leave the key out, or write mode = %q", Bridged), k)
+// onlyIn is a key that no other mode has a use for.
+func onlyIn(mode Mode, k key[Network]) key[Network] {
+	return only(func(m Mode) bool { return m == mode }, fmt.Sprintf("leave the key out, or write mode = %q", mode), k)
 }
 
 // notIsolated is a key about the way out of a network.
@@ -208,7 +208,7 @@ func notIsolated(k key[Network]) key[Network] {
 
 // withLeg is a key about what serves guests on the host's interface.
 func withLeg(what string, k key[Network]) key[Network] {
-	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs the host's interface: write mode = %q", what, HostOnly), k)
+	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs a host interface, and those have %s, %s and %s networks", what, HostOnly, Routed, NAT), k)
 }
 
 // only is a key that a mode may have no use for.

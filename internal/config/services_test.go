@@ -77,12 +77,14 @@ func TestParseSaysWhatIsWrongWithServices(t *testing.T) {
 		{lab("[network.h.dhcp]\nlease='12'\n\nrange=1"), "f:5: network.h.dhcp.lease: the duration \"12\" has no unit\n  hint: write \"12s\"\nf:7: network.h.dhcp.range: want text in quotes, not the number 1" + rangeHint},
 
 		// where there may be one
-		{"[network.b]\nmode='bridged'\nuplink='eth0'\ndhcp={}", "f:4: network.b.dhcp: a bridged network has no use for the key\n  hint: a DHCP server needs the host's interface: write mode = \"host-only\""},
-		{"[network.i]\nmode='isolated'\ndns={}", "f:3: network.i.dns: an isolated network has no use for the key\n  hint: a DNS server needs the host's interface: write mode = \"host-only\""},
-		{"[network.i]\nmode='isolated'\n[[network.i.host]]\nname='a'", "f:3: network.i.host: an isolated network has no use for the key\n  hint: a named host needs the host's interface: write mode = \"host-only\""},
+		{"[network.b]\nmode='bridged'\nuplink='eth0'\ndhcp={}", "f:4: network.b.dhcp: a bridged network has no use for the key\n  hint: a DHCP server needs a host interface, and those have host-only, routed and nat networks"},
+		{"[network.i]\nmode='isolated'\ndns={}", "f:3: network.i.dns: an isolated network has no use for the key\n  hint: a DNS server needs a host interface, and those have host-only, routed and nat networks"},
+		{"[network.i]\nmode='isolated'\n[[network.i.host]]\nname='a'", "f:3: network.i.host: an isolated network has no use for the key\n  hint: a named host needs a host interface, and those have host-only, routed and nat networks"},
 		{hostOnlyWith("dhcp={}"), "f:3: network.h.dhcp: a DHCP server needs an address of the host's own on the network\n  hint: as in address = \"192.168.60.1/24\""},
 		{hostOnlyWith("dns={}"), "f:3: network.h.dns: a DNS server needs an address of the host's own on the network\n  hint: as in address = \"192.168.60.1/24\""},
 		{hostOnlyWith("address='fd00::1/64'\ndhcp={}"), "f:4: network.h.dhcp: a DHCP server needs an IPv4 address of the host's own, and fd00::1/64 is none"},
+		{"[network.r]\nmode='routed'\nuplink='eth0'\ndhcp={range='10.0.0.2-10.0.0.9'}", "f:4: network.r.dhcp.range: a range needs a subnet that is the network's own\n  hint: as in address = \"203.0.113.17/28\"; without one, each port's ip is what its guest gets"},
+		{"[network.n]\nmode='nat'\nuplink='eth0'\naddress='10.0.0.1/24'\ndhcp={range='10.0.1.2-10.0.1.9'}", "f:5: network.n.dhcp.range: 10.0.1.2 of the range 10.0.1.2-10.0.1.9 lies outside the subnet 10.0.0.0/24"},
 		{hostOnlyWith("address='x'\ndhcp={}\ndns={}"), "f:3: network.h.address: \"x\" is not an address with a prefix length\n  hint: as in \"192.168.60.1/24\""},
 
 		{lab("mtu=500\ndhcp={}"), "f:5: network.h.dhcp: a DHCP server needs an MTU of 576 or more, and the network's is 500"},

@@ -30,6 +30,7 @@ func (m *manager) settle(links ...host.Link) {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
 	m.repin()
+	m.refreshGateways()
 	m.serveAll()
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -31,6 +32,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	var changes []string
 	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
 
+	m.planned = slices.Clone(cfg.Networks)
 	keep := map[string]bool{}
 	var added []*network
 	for _, spec := range cfg.Networks {

@@ -87,8 +87,14 @@ func (m *manager) unserve(n *network) {
 	s.dns, s.dhcp, s.leg = nil, nil, host.Link{}
 }
 
-// gateway is the address by which guests know the host, and their subnet.
-func (m *manager) gateway(n *network) netip.Prefix { return n.spec.Address }
+// gateway is the address by which guests know the host, and their subnet. One that
+// is borrowed of the uplink has none: guests reach everything by way of the host.
+func (m *manager) gateway(n *network) netip.Prefix {
+	if !n.spec.Address.IsValid() && n.gate != nil && n.gate.borrowed.IsValid() {
+		return netip.PrefixFrom(n.gate.borrowed, 32)
+	}
+	return n.spec.Address
+}
 
 func (m *manager) serveDHCP(n *network, own netip.Prefix) (err error) {
 	s := &n.services

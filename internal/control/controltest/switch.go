@@ -15,13 +15,14 @@ import (
 
 // Switch is a control.Switch in memory. Its zero value has no networks.
 type Switch struct {
-	mu    sync.Mutex // guards everything below
-	nets  []control.Network
-	ports []control.Port
-	fdb   []control.FDBEntry
-	told  map[string]guards // by port
-	lease []control.Lease
-	round uint64 // how often Stats was asked; the counters grow with it
+	mu       sync.Mutex // guards everything below
+	nets     []control.Network
+	ports    []control.Port
+	fdb      []control.FDBEntry
+	told     map[string]guards // by port
+	forwards []control.Forward
+	leases   []control.Lease
+	round    uint64 // how often Stats was asked; the counters grow with it
 }
 
 // New makes a Switch with two networks, three ports and three entries.
@@ -46,7 +47,7 @@ func New() *Switch {
 			{Network: "xenbr0", VLAN: 20, MAC: guest, Port: "vif1.0", Kind: "static"},
 			{Network: "xenbr0", VLAN: 1, MAC: nic, Port: "eth0", AgeS: 3, Kind: "dynamic"},
 		},
-		lease: []control.Lease{
+		leases: []control.Lease{
 			{Network: "lab", MAC: guest, IP: "192.168.60.100", Hostname: "web1", Expires: time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC), Port: "vif1.0"},
 			{Network: "lab", MAC: nic, IP: "192.168.60.101", Expires: time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC)},
 		},
@@ -341,7 +342,7 @@ func (s *Switch) Leases(network string) ([]control.Lease, error) {
 	if err := s.known(network, ""); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(s.lease), func(l control.Lease) bool { return network != "" && l.Network != network }), nil
+	return slices.DeleteFunc(slices.Clone(s.leases), func(l control.Lease) bool { return network != "" && l.Network != network }), nil
 }
 
 // DelLease implements control.Switch.
@@ -351,9 +352,9 @@ func (s *Switch) DelLease(spec control.LeaseSpec) error {
 	if err := s.known(spec.Network, ""); err != nil {
 		return err
 	}
-	before := len(s.lease)
-	s.lease = slices.DeleteFunc(s.lease, func(l control.Lease) bool { return l.Network == spec.Network && l.MAC == spec.MAC })
-	if len(s.lease) == before {
+	before := len(s.leases)
+	s.leases = slices.DeleteFunc(s.leases, func(l control.Lease) bool { return l.Network == spec.Network && l.MAC == spec.MAC })
+	if len(s.leases) == before {
 		return control.Errorf(control.CodeNotFound, "%s: has no lease in network %s", spec.MAC, spec.Network)
 	}
 	return nil
