@@ -29,6 +29,12 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.refresh()
+}
+
+// refresh brings what depends on ports and their settings up to date. A gateway may
+// borrow the address that servers have.
+func (m *manager) refresh() {
 	m.repin()
 	m.refreshGateways()
 	m.serveAll()
