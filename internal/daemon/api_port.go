@@ -411,7 +411,6 @@ func (m *manager) DelPort(name string) error {
 	delete(m.runtime, name)
 	if p != nil {
 		m.detach(p, true)
-		m.refreshGateways()
 		if _, ruled := m.cfg.MatchPort(name); ruled {
 			m.removed[name] = true // until its interface goes, or a reload
 		}
