@@ -81,6 +81,8 @@ func newNetworkShow(a *app) *cobra.Command {
 					{"fdb_limit", n.FDBLimit},
 					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
 					{"source", n.Source},
+					{"dhcp", dhcpText(n.DHCP)},
+					{"dns", dnsText(n.DNS)},
 				}
 				switch config.Mode(n.Mode) {
 				case config.Routed:
@@ -109,6 +111,7 @@ type networkFlags struct {
 	natAddress *value[string]
 	rateUp     *value[shaping.Limit]
 	rateDown   *value[shaping.Limit]
+	services   *serviceFlags
 }
 
 func addNetworkFlags(cmd *cobra.Command) *networkFlags {
@@ -134,6 +137,7 @@ func addNetworkFlags(cmd *cobra.Command) *networkFlags {
 	for _, free := range []string{"nat-address", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
 		complete(cmd, free)
 	}
+	f.services = addServiceFlags(cmd)
 	return f
 }
 
@@ -144,6 +148,7 @@ func (f *networkFlags) spec(cmd *cobra.Command, name string) control.NetworkSpec
 	if cmd.Flags().Changed("proxy-arp") {
 		spec.ProxyARP = &f.proxyARP
 	}
+	f.services.spec(&spec)
 	return spec
 }
 
@@ -166,6 +171,7 @@ func (f *networkFlags) check(name string) error {
 		}
 		n.Address = p
 	}
+	f.services.fill(&n)
 	return n.Validate()
 }
 
@@ -183,7 +189,8 @@ makes one wherever that configuration is used.`,
   gxswitch network add nat0 --mode nat --uplink eth0 --address 10.20.0.1/24
   gxswitch network add br0 --mode bridged --uplink eth1 --uplink-vlan 4094
   gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19
-  gxswitch network add xenbr0 --mode bridged --uplink eth0 --takeover`,
+  gxswitch network add xenbr0 --mode bridged --uplink eth0 --takeover
+  gxswitch network add lab2 --mode host-only --address 10.0.0.1/24 --dhcp --dns`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -193,6 +200,9 @@ makes one wherever that configuration is used.`,
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if config.Mode(f.mode.text).NeedsUplink() && f.uplink == "" {
@@ -214,19 +224,26 @@ func newNetworkSet(a *app) *cobra.Command {
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
 		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
-limit, and --uplink-vlan 0 takes the VLAN back.`,
+limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
 		Example: `  gxswitch network set lab --ageing 60s
   gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
   gxswitch network set br0 --uplink-vlan 4093
   gxswitch network set xenbr0 --takeover=false
-  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000`,
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set lab --dhcp-range 192.168.61.100-192.168.61.199
+  gxswitch network set lab --dns-domain xen --dns-upstream 192.0.2.53,system
+  gxswitch network set lab --dhcp=false --dns=false`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: once(a.networkNames()),
 	}
 	f := addNetworkFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "mode", "proxy-arp", "nat-address", "uplink", "uplink-vlan", "takeover", "vlan", "address", "mtu", "ageing", "fdb-limit",
-			"rate-up", "rate-down"); err != nil {
+		if err := anyOf(cmd, append([]string{"mode", "proxy-arp", "nat-address", "uplink", "uplink-vlan", "takeover", "vlan", "address", "mtu", "ageing",
+			"fdb-limit", "rate-up", "rate-down"}, serviceFlagNames()...)...); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {

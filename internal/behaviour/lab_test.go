@@ -57,6 +57,8 @@ type lab struct {
 	host   *testnet.NS
 	dir    string
 	daemon *daemon
+
+	resolvConf string // that the daemon sees for the host's own, if not ""
 }
 
 func newLab(t *testing.T) *lab {
@@ -137,7 +139,11 @@ func (l *lab) daemonArgs() []string {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{log: &logBuffer{}, done: make(chan struct{})}
-	d.cmd = l.host.Command(context.Background(), binary, l.daemonArgs()...)
+	args := append([]string{binary}, l.daemonArgs()...)
+	if l.resolvConf != "" { // in the mount namespace that ip-netns(8) made
+		args = append([]string{"sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}, args...)
+	}
+	d.cmd = l.host.Command(context.Background(), args[0], args[1:]...)
 	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		l.t.Fatal(err)

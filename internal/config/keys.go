@@ -208,7 +208,7 @@ func notIsolated(k key[Network]) key[Network] {
 
 // withLeg is a key about what serves guests on the host's interface.
 func withLeg(what string, k key[Network]) key[Network] {
-	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs the host's interface: write mode = %q", what, HostOnly), k)
+	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs a host interface, and those have %s, %s and %s networks", what, HostOnly, Routed, NAT), k)
 }
 
 // only is a key that a mode may have no use for.

@@ -122,7 +122,7 @@ func anyPortDefaults(t *rapid.T, from Port) Port {
 func anyServices(t *rapid.T, n *Network) {
 	toggle := rapid.SampledFrom([]Toggle{Unset, On, Off})
 	lease := rapid.Int64Range(int64(minLease), int64(maxLease))
-	if n.Address.Addr().Is4() && rapid.Bool().Draw(t, "dhcp") {
+	if n.Address.Addr().Is4() && (n.MTU == 0 || n.MTU >= minDHCPMTU) && rapid.Bool().Draw(t, "dhcp") {
 		n.DHCP = NewDHCP()
 		n.DHCP.Lease, n.DHCP.Authoritative = time.Duration(lease.Draw(t, "lease")), toggle.Draw(t, "authoritative")
 		n.DHCP.Router = rapid.SampledFrom([]netip.Addr{{}, NoRouter(), n.Address.Addr()}).Draw(t, "router")

@@ -66,6 +66,7 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 	if n.spec.Mode == config.Bridged && n.spec.UplinkVLAN == 0 {
 		row.VLAN = vlanText(n.spec.VLAN)
 	}
+	m.serviceRows(n, &row)
 	return row
 }
 
@@ -123,6 +124,9 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 	if err := m.addNetwork(spec, true); err != nil {
 		return control.Network{}, refused(err, control.CodeRefused)
 	}
+	if err := m.serve(m.networks[s.Name]); err != nil {
+		return control.Network{}, refused(errors.Join(err, m.delNetwork(m.networks[s.Name])), control.CodeRefused)
+	}
 	m.settleAll()
 	if n := m.networks[s.Name]; n.refused.err != nil {
 		err := errors.Join(n.refused.err, m.delNetwork(n))
@@ -159,6 +163,12 @@ func networkText(n config.Network) string {
 	}
 	if !n.RateDown.IsZero() {
 		text += ", rate_down " + n.RateDown.String()
+	}
+	if n.DHCP.On {
+		text += ", dhcp " + cmp.Or(rangeText(n.DHCP.Range), "without a range") + " " + n.DHCP.Lease.String()
+	}
+	if n.DNS.On {
+		text += ", dns " + cmp.Or(n.DNS.Domain, "without a domain")
 	}
 	return text
 }
@@ -221,6 +231,13 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 	if s.RateDown != nil {
 		spec.RateDown = *s.RateDown
 	}
+	var err error
+	if spec.DHCP, err = applyDHCP(spec.DHCP, s.DHCP); err != nil {
+		return spec, err
+	}
+	if spec.DNS, err = applyDNS(spec.DNS, s.DNS); err != nil {
+		return spec, err
+	}
 	if err := spec.Validate(); err != nil {
 		return spec, refused(err, control.CodeUsage)
 	}
@@ -262,6 +279,7 @@ func (m *manager) DelNetwork(name string) error {
 		return noNetwork(name)
 	}
 	err := m.delNetwork(n)
+	m.forgetLeases(name)
 	m.settleAll() // its ports may be others' now
 	return errors.Join(err, m.journal())
 }

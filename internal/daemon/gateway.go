@@ -239,7 +239,7 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 		return err
 	}
 	n.gate.borrowed = external
-	return host.SetUnnumbered(n.leg.Host)
+	return errors.Join(host.SetUnnumbered(n.leg.Host), m.serve(n))
 }
 
 // followExternal gives NAT the address, and its forwards.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gxswitch/dataplane"
@@ -23,6 +24,8 @@ type manager struct {
 	bootID   string
 	netNS    uint64
 	started  time.Time
+	hostname string               // one label
+	pins     atomic.Pointer[pins] // replaced under mu
 
 	mu  sync.Mutex // guards all below
 	cfg config.Config
@@ -52,6 +55,8 @@ type network struct {
 	gate    *gate         // nil where its mode has none
 	turned  bool          // the host's own frames go to the leg, which has taken over the uplink
 	refused refusal       // the last takeover failed
+
+	services services
 }
 
 // port is an interface that is attached.
@@ -109,9 +114,9 @@ type runtimePort struct {
 }
 
 func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manager {
-	return &manager{
+	m := &manager{
 		sw: sw, log: log, stateDir: stateDir,
-		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(),
+		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(), hostname: hostLabel(),
 		links:    map[int]host.Link{},
 		networks: map[string]*network{},
 		ports:    map[int]*port{},
@@ -125,6 +130,8 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 
 		takeovers: map[string]*host.Takeover{},
 	}
+	m.pins.Store(&pins{})
+	return m
 }
 
 // start makes the configured networks, takes over what a predecessor left, and

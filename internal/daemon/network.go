@@ -80,6 +80,7 @@ func (m *manager) dropLeg(n *network) {
 	if n.leg.Inner.Index == 0 || m.takeovers[n.spec.Name] != nil {
 		return
 	}
+	m.unserve(n)
 	if p := m.ports[n.leg.Inner.Index]; p != nil {
 		m.detach(p, false)
 	}
@@ -104,9 +105,16 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err == nil {
 		err = m.ensureLeg(n)
 	}
+	if err == nil {
+		m.repin()
+		err = m.serve(n)
+	}
 	if err != nil {
 		n.spec = old
-		return fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		err = fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		m.repin()
+		m.serveAll()
+		return err
 	}
 	if !spec.HasHostLeg() {
 		m.dropLeg(n)

@@ -30,7 +30,15 @@ func (m *manager) settle(links ...host.Link) {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
 	m.settleTakeovers()
+	m.refresh()
+}
+
+// refresh brings what depends on ports and their settings up to date. A gateway may
+// borrow the address that servers have.
+func (m *manager) refresh() {
+	m.repin()
 	m.refreshGateways()
+	m.serveAll()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.

@@ -40,13 +40,17 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 		if m.networks[spec.Name] != nil {
 			continue
 		}
-		if err := m.addNetwork(spec, false); err != nil {
+		err := m.addNetwork(spec, false)
+		if err == nil {
+			added = append(added, m.networks[spec.Name])
+			err = m.serve(m.networks[spec.Name])
+		}
+		if err != nil {
 			for _, n := range added {
 				err = errors.Join(err, m.delNetwork(n))
 			}
 			return nil, err
 		}
-		added = append(added, m.networks[spec.Name])
 		say("network %s: added", spec.Name)
 	}
 
@@ -74,6 +78,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	for name, n := range m.networks {
 		if !n.runtime && !keep[name] {
 			errs = append(errs, m.delNetwork(n))
+			m.forgetLeases(name)
 			say("network %s: removed", name)
 		}
 	}
@@ -149,7 +154,17 @@ func (m *manager) remakeNetwork(n *network, spec config.Network) error {
 	if err != nil {
 		return err
 	}
-	return m.addNetwork(spec, n.runtime)
+	if err := m.addNetwork(spec, n.runtime); err != nil {
+		return err
+	}
+	if err := m.serve(m.networks[spec.Name]); err != nil {
+		err = errors.Join(err, m.delNetwork(m.networks[spec.Name]))
+		for name, r := range kept {
+			m.runtime[name] = r
+		}
+		return err
+	}
+	return nil
 }
 
 // placement is which port is where, with which settings.
