@@ -326,7 +326,7 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 	g := n.gate
 	if g.routed == nil { // a predecessor's may be there
 		g.routed = map[netip.Addr]bool{}
-		left, err := host.HostRoutes(n.leg.Host.Index)
+		left, err := host.GuestRoutes(n.leg.Host.Index)
 		if err != nil {
 			m.log.Error("routes to guests", "network", n.spec.Name, "err", err)
 		}
