@@ -3,6 +3,7 @@ package behaviour
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -80,6 +81,11 @@ func TestPolicyWaitsForItsInterface(t *testing.T) {
 		"[[port]]\nname = \"p2\"\nnetwork = \"vault\"\nvlan = \"10\"\nrate_from = \"10Mb/s\"\nstorm = \"2000pps\"\nmac_limit = 3\nmac = \"" + guestMAC(2).String() + "\"\n")
 	l.awaitPort("p1", "up")
 	absent := l.port("p2")
+	for _, args := range [][]string{{"port", "set", "p2", "--vlan", "11"}, {"port", "del", "p2"}, {"stats", "p2"}} {
+		if _, stderr, code := l.cli(args...); code != 4 || !strings.Contains(stderr, "port p2: its interface is not there yet\nhint: ") {
+			t.Errorf("%v: exit %d\n%s", args, code, stderr)
+		}
+	}
 	for i := range 2 { // it comes, goes, and comes again
 		g2 := nettest.Namespace(t, l.net, fmt.Sprint("late", i))
 		e := hear(t, g1, 1)

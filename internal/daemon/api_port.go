@@ -351,7 +351,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	defer m.mu.Unlock()
 	p := m.portByName(s.Name)
 	if p == nil {
-		return control.Port{}, noPort(s.Name)
+		return control.Port{}, m.noPort(s.Name)
 	}
 	if p.role == dataplane.Host && s.VLAN != nil && reflect.DeepEqual(s, control.PortSpec{Name: s.Name, Network: s.Network, VLAN: s.VLAN}) {
 		return m.setLeg(p, s)
@@ -362,6 +362,9 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	}
 	spec := applyPort(p.want.spec, s)
 	if s.Network != "" && s.Network != spec.Network {
+		if m.networks[s.Network] == nil {
+			return control.Port{}, noNetwork(s.Network)
+		}
 		return control.Port{}, control.Errorf(control.CodeRefused, "port %s: is in network %s, and set does not move it", s.Name, spec.Network).
 			WithHint("gxswitch port del %s, then add it to %s", s.Name, s.Network)
 	}
@@ -400,7 +403,7 @@ func (m *manager) DelPort(name string) error {
 	p := m.portByName(name)
 	r := m.runtime[name]
 	if p == nil && (r == nil || r.override) {
-		return noPort(name)
+		return m.noPort(name)
 	}
 	if p != nil && p.role != dataplane.Guest {
 		return control.Errorf(control.CodeRefused, "port %s: is the %s of network %s and goes with it", name, roleText(p.role), p.want.spec.Network).
