@@ -241,4 +241,12 @@ func TestDHCPMakesAnAddressTheGuests(t *testing.T) {
 		lives("after " + sig.String())
 	}
 	noneTalk(t, []pair{{g5, guestIP(2), guestIP(5)}}) // which DHCP did not give
+
+	// A port that was taken out comes back as a stranger's.
+	l.must("port", "del", "p5")
+	l.must("port", "add", "p5", "--network", "lab", "--antispoof", "mac+ip")
+	noneTalk(t, []pair{{g5, guestIP(2), leased}})
+	if got := l.port("p5").LearnedIP; len(got) != 0 {
+		t.Errorf("learned_ip is %v after port del and port add", got)
+	}
 }

@@ -53,6 +53,17 @@ func TestPoliciesOutliveTheDaemon(t *testing.T) {
 	if got := l.port("p1").RateFrom; got != "100Mb/s@20ms" {
 		t.Errorf("another key changed with --isolated: rate_from is %q", got)
 	}
+
+	// The file is changed while no daemon is there to reload it: it is newer.
+	l.daemon.end(t, syscall.SIGTERM)
+	l.start(configured + "antispoof = \"mac\"\n")
+	l.awaitPort("p2", "up")
+	if p := l.port("p2"); p.AntiSpoof != "mac" || p.Isolated || p.RateTo != "" {
+		t.Errorf("after the configuration changed: %+v", p)
+	}
+	if p := l.port("p1"); p.Label != "one" {
+		t.Errorf("a port of the command line: %+v", p)
+	}
 }
 
 // policies is what ports are held to, as the daemon says it, without what

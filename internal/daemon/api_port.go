@@ -382,7 +382,8 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	if r := m.runtime[s.Name]; r != nil {
 		r.spec = spec
 	} else {
-		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, spec: spec}
+		over, _ := m.cfg.MatchPort(s.Name)
+		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, over: over, spec: spec}
 	}
 	m.update(p, p.link, w)
 	return m.portRow(p, spec.Network), m.journal()
@@ -391,7 +392,8 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 // setLeg changes the VLANs of the host's leg, all that it has of its own.
 func (m *manager) setLeg(p *port, s control.PortSpec) (control.Port, error) {
 	network := p.name()
-	m.runtime[network] = &runtimePort{ifindex: legIndex, override: true, spec: config.Port{Name: network, Network: network, VLAN: *s.VLAN}}
+	over, _ := m.cfg.MatchPort(network)
+	m.runtime[network] = &runtimePort{ifindex: legIndex, override: true, over: over, spec: config.Port{Name: network, Network: network, VLAN: *s.VLAN}}
 	m.update(p, p.link, m.wantLeg(m.networks[network]))
 	return m.portRow(p, network), m.journal()
 }
@@ -412,6 +414,7 @@ func (m *manager) DelPort(name string) error {
 	delete(m.runtime, name)
 	if p != nil {
 		m.detach(p, true)
+		delete(m.leases, p.link.Index)
 		if _, ruled := m.cfg.MatchPort(name); ruled {
 			m.removed[name] = true // until its interface goes, or a reload
 		}

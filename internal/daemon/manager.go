@@ -30,13 +30,13 @@ type manager struct {
 
 	links    map[int]host.Link
 	networks map[string]*network
-	ports    map[int]*port             // attached, by ifindex
-	runtime  map[string]*runtimePort   // of the command line, by interface name
-	removed  map[string]bool           // configured ports that the command line took out, by interface name
-	problems map[string]string         // interface name → why it is not attached though it should be
-	touched  map[int]touched           // by ifindex: what to restore
-	claims   map[int]*net.UnixConn     // by ifindex: see claim
-	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+	ports    map[int]*port           // attached, by ifindex
+	runtime  map[string]*runtimePort // of the command line, by interface name
+	removed  map[string]bool         // configured ports that the command line took out, by interface name
+	problems map[string]string       // interface name → why it is not attached though it should be
+	touched  map[int]touched         // by ifindex: what to restore
+	claims   map[int]*net.UnixConn   // by ifindex: see claim
+	leases   map[int]learned         // by ifindex, as of the last journal
 }
 
 // network is one that exists.
@@ -98,6 +98,7 @@ func (w want) equal(v want) bool {
 type runtimePort struct {
 	ifindex  int
 	override bool
+	over     config.Port // with override: the [[port]] that was changed, as it was then
 	spec     config.Port
 }
 
@@ -113,7 +114,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		problems: map[string]string{},
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
-		leases:   map[int][]dataplane.Lease{},
+		leases:   map[int]learned{},
 	}
 }
 

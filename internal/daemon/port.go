@@ -51,6 +51,7 @@ func (m *manager) settleOne(l host.Link) *opening {
 	switch {
 	case !ok:
 		delete(m.problems, l.Name)
+		delete(m.leases, l.Index)
 	case p == nil:
 		o, err := m.prepare(l, w)
 		m.problem(l.Name, w, err)
@@ -204,8 +205,10 @@ func (m *manager) join(o *opening) error {
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
-			for _, lease := range m.leases[l.Index] {
-				m.sw.Allow(p.name(), lease)
+			if was := m.leases[l.Index]; was.of(w.spec) {
+				for _, lease := range was.Leases {
+					m.sw.Allow(p.name(), lease)
+				}
 			}
 			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
 			m.share(p)
