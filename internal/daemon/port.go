@@ -144,10 +144,15 @@ func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
 		}
 	}()
 	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
-		was, err := host.Inspect(l)
+		now, err := host.LinkByIndex(l.Index) // l may be from before we gave its MTU back
 		if err != nil {
 			return nil, err
 		}
+		was, err := host.Inspect(now)
+		if err != nil {
+			return nil, err
+		}
+		l.MTU = now.MTU
 		m.touched[l.Index] = touched{Name: l.Name, IfIndex: l.Index, Sealed: w.role == dataplane.Guest, Was: was, WasMTU: l.MTU}
 		if err := m.journal(); err != nil {
 			delete(m.touched, l.Index)
@@ -375,7 +380,7 @@ func (m *manager) restore(l host.Link) {
 	}
 	delete(m.touched, l.Index)
 	var err error
-	if t.WasMTU != 0 && t.WasMTU != l.MTU {
+	if t.WasMTU != 0 { // l may be from before we changed it
 		err = host.SetMTU(l.Index, t.WasMTU)
 	}
 	if t.Sealed {
