@@ -10,6 +10,7 @@ import (
 	"github.com/gopacket/gopacket"
 
 	"gxswitch/internal/control"
+	"gxswitch/internal/frame"
 	"gxswitch/internal/testnet/nettest"
 )
 
@@ -70,7 +71,7 @@ func TestPoliciesOutliveTheDaemon(t *testing.T) {
 // counts or differs from one start to the next.
 func policies(l *lab) (text string) {
 	for _, p := range list[[]control.Port](l, "port", "list") {
-		p.ShaperFrom, p.ShaperTo, p.LearnedIP = nil, nil, nil
+		p.ShaperFrom, p.ShaperTo, p.LearnedIP, p.LearnedMAC = nil, nil, nil, frame.MAC{}
 		b, err := json.Marshal(p)
 		if err != nil {
 			l.t.Fatal(err)

@@ -59,6 +59,9 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	case dataplane.Uplink:
 		row.VLAN = vlanText(uplinkVLANs(m.networks[network].spec))
 	case dataplane.Guest:
+		if spec.MAC.IsZero() {
+			row.LearnedMAC = m.sw.GuestMAC(p.key(network))
+		}
 		for _, l := range m.sw.Leases(p.key(network)) {
 			row.LearnedIP = append(row.LearnedIP, l.Addr.String())
 		}
