@@ -29,6 +29,7 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.refreshGateways()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.
@@ -380,7 +381,7 @@ func (m *manager) restore(l host.Link) {
 	}
 	delete(m.touched, l.Index)
 	var err error
-	if t.WasMTU != 0 { // l may be from before we changed it
+	if t.Sealed && t.WasMTU != 0 { // an uplink's is not ours; l may be from before we changed it
 		err = host.SetMTU(l.Index, t.WasMTU)
 	}
 	if t.Sealed {
