@@ -177,6 +177,20 @@ func TestRenamedToAndFro(t *testing.T) {
 	}
 }
 
+// An administrator's change to a NIC outlives the daemon.
+func TestUplinkKeepsItsMTU(t *testing.T) {
+	l := newLab(t)
+	l.far("eth1")
+	l.start("[network.lan]\nmode = \"bridged\"\nuplink = \"eth1\"\n")
+	l.awaitPort("eth1", "up")
+	mustRun(t, l.host, "ip", "link", "set", "eth1", "mtu", "9000")
+	nettest.Wait(t, "the new MTU", func() (bool, error) { return l.port("eth1").MTU == 9000, nil })
+	l.daemon.end(t, syscall.SIGTERM)
+	if out := mustRun(t, l.host, "ip", "-o", "link", "show", "eth1"); !strings.Contains(out, " mtu 9000 ") {
+		t.Errorf("after the daemon's end: %s", out)
+	}
+}
+
 // footprint is what an administrator would look at: links, qdiscs, filters,
 // and the sysctls that a daemon might turn.
 func footprint(t *testing.T, ns *testnet.NS) string {
