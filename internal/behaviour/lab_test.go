@@ -233,8 +233,9 @@ func (l *lab) awaitPort(name, state string) {
 }
 
 // awaitOperational waits until the kernel has noticed that a veth's other end is
-// up. Until then its queue is one that drops without a word, though the interface
-// counts as running.
+// up. Until then its queue is one that drops without a word (noop_qdisc), though
+// the interface has its carrier: linkwatch_do_dev activates the queue, at once but
+// on a thread of its own.
 func awaitOperational(t *testing.T, ns *testnet.NS, name string) {
 	t.Helper()
 	nettest.Wait(t, name+" to be operational", func() (up bool, err error) {

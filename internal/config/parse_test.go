@@ -297,6 +297,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"[network.b]\nmode='bridged'\nuplink='eth0'\n[[port]]\nname='eth0'\nnetwork='b'", "f:5: port.eth0.name: eth0 is the uplink of network b (f:1) and cannot be a guest's port"},
 		{"[network.b]\nmode='bridged'\nuplink='eth0'\n[[port]]\nname='eth\\0'\nnetwork='b'", "f:5: port.\"eth\\\\0\".name: eth0 is the uplink of network b (f:1) and cannot be a guest's port"},
 		{"[network.h]\nmode='host-only'\n[[port]]\nname='h'\nnetwork='h'\nlabel='x'", "f:4: port.h.name: h is the host interface of network h (f:1), which takes a vlan alone\n  hint: leave out what is not name, network or vlan"},
+		{"[network.h]\nmode='host-only'\n[defaults.port]\nstorm='9pps'\n[[port]]\nname='h'\nnetwork='h'\nantispoof='mac'", "f:6: port.h.name: h is the host interface of network h (f:1), which takes a vlan alone\n  hint: leave out what is not name, network or vlan"},
 		{"[network.h]\nmode='host-only'\n[network.i]\nmode='isolated'\n[[port]]\nname='h'\nnetwork='i'", "f:6: port.h.name: h is the host interface of network h (f:1) and cannot be a guest's port"},
 		{portWith("mac='00:16:3e'"), "f:3: port.tap0.mac: \"00:16:3e\" is not a MAC address\n  hint: six hexadecimal octets, as in 00:16:3e:11:22:33"},
 		{portWith("mac='00:00:00:00:00:00'"), "f:3: port.tap0.mac: 00:00:00:00:00:00 is the null address, which no station has"},

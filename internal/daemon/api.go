@@ -84,7 +84,20 @@ func noNetwork(name string) error {
 		WithHint("gxswitch network list shows those there are")
 }
 
-func noPort(name string) error {
+// noPort says why there is nothing to do with the port: list shows also those
+// that wait for their interface.
+func (m *manager) noPort(name string) error {
+	for _, w := range m.waiting() {
+		if w.spec.Name != name {
+			continue
+		}
+		why := "its interface is not there yet"
+		if p := m.problems[name]; p != "" {
+			why = p
+		}
+		return control.Errorf(control.CodeNotFound, "port %s: %s", name, why).
+			WithHint("what it will be is said in the configuration: change that, and gxswitch reload")
+	}
 	return control.Errorf(control.CodeNotFound, "port %s: no such port", name).
 		WithHint("gxswitch port list shows those there are")
 }
@@ -292,7 +305,7 @@ func (m *manager) FDB(network, port string) ([]control.FDBEntry, error) {
 		return nil, noNetwork(network)
 	}
 	if port != "" && m.portByName(port) == nil {
-		return nil, noPort(port)
+		return nil, m.noPort(port)
 	}
 	rows := []control.FDBEntry{}
 	for _, spec := range m.specs() {
@@ -337,7 +350,7 @@ func (m *manager) AddFDB(s control.FDBSpec) error {
 	}
 	p := m.portByName(s.Port)
 	if p == nil || s.Network != "" && !slices.Contains(p.members, s.Network) {
-		return noPort(s.Port)
+		return m.noPort(s.Port)
 	}
 	network := p.members[0]
 	if len(p.members) > 1 {
@@ -392,7 +405,7 @@ func (m *manager) FlushFDB(network, port string) (control.Flushed, error) {
 	if port != "" {
 		p := m.portByName(port)
 		if p == nil || network != "" && !slices.Contains(p.members, network) {
-			return control.Flushed{}, noPort(port)
+			return control.Flushed{}, m.noPort(port)
 		}
 		total := 0
 		for _, of := range p.members {
@@ -434,7 +447,7 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	}
 	for _, name := range names {
 		if !found[name] {
-			return control.Stats{}, noPort(name)
+			return control.Stats{}, m.noPort(name)
 		}
 	}
 	for _, n := range m.sw.NetworkStats() {

@@ -32,13 +32,13 @@ type manager struct {
 
 	links    map[int]host.Link
 	networks map[string]*network
-	ports    map[int]*port             // attached, by ifindex
-	runtime  map[string]*runtimePort   // of the command line, by interface name
-	removed  map[string]bool           // configured ports that the command line took out, by interface name
-	problems map[string]string         // interface name → why it is not attached though it should be
-	touched  map[int]touched           // by ifindex: what to restore
-	claims   map[int]*net.UnixConn     // by ifindex: see claim
-	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+	ports    map[int]*port           // attached, by ifindex
+	runtime  map[string]*runtimePort // of the command line, by interface name
+	removed  map[string]bool         // configured ports that the command line took out, by interface name
+	problems map[string]string       // interface name → why it is not attached though it should be
+	touched  map[int]touched         // by ifindex: what to restore
+	claims   map[int]*net.UnixConn   // by ifindex: see claim
+	leases   map[int]learned         // by ifindex, as of the last journal
 	l3       layer3
 	planned  []config.Network // that are to be: see natPorts
 	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
@@ -110,6 +110,7 @@ func (w want) equal(v want) bool {
 type runtimePort struct {
 	ifindex  int
 	override bool
+	over     config.Port // with override: the [[port]] that was changed, as it was then
 	spec     config.Port
 }
 
@@ -125,7 +126,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		problems: map[string]string{},
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
-		leases:   map[int][]dataplane.Lease{},
+		leases:   map[int]learned{},
 		l3:       newLayer3(),
 
 		takeovers: map[string]*host.Takeover{},

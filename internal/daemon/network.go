@@ -144,6 +144,7 @@ func (m *manager) delNetwork(n *network) error {
 			m.leave(p, n.spec.Name)
 		default:
 			m.detach(p, true)
+			delete(m.leases, p.link.Index) // what is made anew may be another LAN
 		}
 	}
 	m.closeGate(n, true)

@@ -61,6 +61,7 @@ func (m *manager) settleOne(l host.Link) *opening {
 	switch {
 	case !ok:
 		delete(m.problems, l.Name)
+		delete(m.leases, l.Index)
 	case p == nil:
 		o, err := m.prepare(l, w)
 		m.problem(l.Name, w, err)
@@ -153,10 +154,15 @@ func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
 		}
 	}()
 	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
-		was, err := host.Inspect(l)
+		now, err := host.LinkByIndex(l.Index) // l may be from before we gave its MTU back
 		if err != nil {
 			return nil, err
 		}
+		was, err := host.Inspect(now)
+		if err != nil {
+			return nil, err
+		}
+		l.MTU = now.MTU
 		m.touched[l.Index] = touched{Name: l.Name, IfIndex: l.Index, Sealed: w.role == dataplane.Guest, Was: was, WasMTU: l.MTU}
 		if err := m.journal(); err != nil {
 			delete(m.touched, l.Index)
@@ -214,8 +220,10 @@ func (m *manager) join(o *opening) error {
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
-			for _, lease := range m.leases[l.Index] {
-				m.sw.Allow(p.name(), lease)
+			if was := m.leases[l.Index]; was.of(w.spec) {
+				for _, lease := range was.Leases {
+					m.sw.Allow(p.name(), lease)
+				}
 			}
 			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
 			m.share(p)
@@ -384,7 +392,7 @@ func (m *manager) restore(l host.Link) {
 	}
 	delete(m.touched, l.Index)
 	var err error
-	if t.WasMTU != 0 && t.WasMTU != l.MTU {
+	if t.Sealed && t.WasMTU != 0 { // an uplink's is not ours; l may be from before we changed it
 		err = host.SetMTU(l.Index, t.WasMTU)
 	}
 	if t.Sealed {

@@ -88,9 +88,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	}
 	before := m.placement()
 	for name, r := range m.runtime {
-		was, _ := m.cfg.MatchPort(name)
-		is, _ := cfg.MatchPort(name)
-		if r.override && !was.Equal(is) {
+		if is, _ := cfg.MatchPort(name); r.override && !r.over.Equal(is) {
 			delete(m.runtime, name) // the file was changed after the command line
 		}
 	}
