@@ -284,8 +284,51 @@ func TestGatewayBoundsWhatWaits(t *testing.T) {
 	}
 	l.settle()
 	st := l.stats("web1")
-	if kept := st.Forwarded; kept != networkPackets || st.RxDrops[frame.NoRoute] != 1000-networkPackets {
-		t.Errorf("%d wait, %v, want %d to wait and the rest no_route", kept, reasons(st.RxDrops), networkPackets)
+	if kept := st.Forwarded; kept != senderPackets || st.RxDrops[frame.NoRoute] != 1000-senderPackets {
+		t.Errorf("%d wait, %v, want %d to wait and the rest no_route", kept, reasons(st.RxDrops), senderPackets)
+	}
+	l.arrives("web2", udpFrame(t, web2MAC, legMAC, web2IP, lanIP, 5000, 6000, 64))
+	if st := l.stats("web2"); st.Forwarded != 1 {
+		t.Errorf("the other guest has no room: %v", reasons(st.RxDrops))
+	}
+	l.checkSums()
+}
+
+// Who sent a packet through NAT learns it too if the next hop does not answer, and
+// sees the packet as it was sent.
+func TestNextHopOfNATIsUnreachable(t *testing.T) {
+	l := newGatewayLab(t, true)
+	if err := l.table.AddForward(nat.Forward{Listen: nat.Listen{Protocol: nat.UDP, First: 53, Last: 53}, To: netip.MustParseAddrPort("10.20.0.99:53")}); err != nil {
+		t.Fatal(err)
+	}
+	l.know(map[string]string{web1IP: web1MAC}, nil)
+	for _, c := range []struct {
+		by   string
+		data []byte
+		hop  Hop
+		want string
+	}{
+		{"web1", udpFrame(t, web1MAC, legMAC, web1IP, "192.0.2.99", 5000, 6000, 64), Hop{"gw", gateway.Outside, netip.MustParseAddr("192.0.2.99")},
+			"02:00:00:00:00:f1 > 02:00:00:00:00:11 10.20.0.1 > 10.20.0.10 ttl 64 DestinationUnreachable(Host)"},
+		{"nic", udpFrame(t, routerMAC, nicMAC, farIP, hostIP, 5000, 53, 64), Hop{"gw", gateway.Inside, netip.MustParseAddr("10.20.0.99")},
+			"02:00:00:00:00:e0 > 02:00:00:00:00:aa 192.0.2.20 > 198.51.100.7 ttl 64 DestinationUnreachable(Host)"},
+		{"web1", udpFrame(t, web1MAC, legMAC, web1IP, hostIP, 5000, 53, 64), Hop{"gw", gateway.Inside, netip.MustParseAddr("10.20.0.99")},
+			"02:00:00:00:00:f1 > 02:00:00:00:00:11 10.20.0.1 > 10.20.0.10 ttl 64 DestinationUnreachable(Host)"},
+	} {
+		if at, p := l.arrives(c.by, c.data); at != "" {
+			t.Fatalf("left by %s: %s", at, looks(p))
+		}
+		l.sw.Unreachable(c.hop)
+		l.settle()
+		at, p := l.leaves()
+		if at != c.by || looks(p) != c.want {
+			t.Errorf("%v: by %q\n     %s\nwant %s", c.hop, at, looks(p), c.want)
+			continue
+		}
+		about := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4).Payload
+		if sent := c.data[frame.HeaderLen:]; string(about[12:28]) != string(sent[12:28]) {
+			t.Errorf("%v: about\n%x, sent\n%x", c.hop, about, sent)
+		}
 	}
 	l.checkSums()
 }
