@@ -41,13 +41,15 @@ type unresolved struct {
 	from  fdb.PortID
 	side  gateway.Side // that it came from
 	since int64        // seconds of the switch's clock
+
+	fragment bool // it is too long for its way
 }
 
 func (q *waiting) any() bool { return q.count.Load() > 0 }
 
 // await lets a copy of the packet wait.
-func (w *worker) await(in *member, net *network, from, to gateway.Side, addr netip.Addr, f *frame.Frame) frame.DropReason {
-	hop := Hop{Network: net.cfg.Name, To: to, Addr: addr}
+func (w *worker) await(in *member, net *network, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
+	hop := Hop{Network: net.cfg.Name, To: to, Addr: verdict.NextHop}
 	q := &net.waiting
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -66,7 +68,7 @@ func (w *worker) await(in *member, net *network, from, to gateway.Side, addr net
 	if same >= hopPackets || sent >= senderPackets || len(q.packets) >= networkPackets {
 		return frame.NoRoute
 	}
-	q.packets = append(q.packets, &unresolved{held: hold(f.Raw, f), hop: hop, from: in.id, side: from, since: w.now})
+	q.packets = append(q.packets, &unresolved{held: hold(f.Raw, f), hop: hop, from: in.id, side: from, fragment: verdict.Fragment, since: w.now})
 	q.count.Store(int32(len(q.packets)))
 	return frame.Pass
 }
@@ -142,7 +144,7 @@ func (w *worker) resume(net *network, gw *Gateway) {
 		gw.Rules.Address(u.f.Raw, u.hop.To, macs[u])
 		in := v.member(u.from)
 		if way := v.wayOf(net); way != nil && in != nil {
-			if reason := w.leave(v, in, way, u.hop.To, &u.f); reason != frame.Pass {
+			if reason := w.depart(v, in, way, u.hop.To, gw, &u.f, u.fragment); reason != frame.Pass {
 				way.lose(&u.f, u.hop.To, reason)
 			}
 		}

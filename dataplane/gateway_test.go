@@ -460,3 +460,79 @@ func TestGatewayAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a packet", allocs)
 	}
 }
+
+// What is longer than the uplink takes, and may be cut, leaves in pieces that are
+// the packet again; of a super-frame each of its packets.
+func TestGatewayCutsWhatIsTooLong(t *testing.T) {
+	const mtu = 600
+	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 9, Protocol: layers.IPProtocolTCP, SrcIP: netip.MustParseAddr(web1IP).AsSlice(), DstIP: netip.MustParseAddr(farIP).AsSlice()}
+	tcp := &layers.TCP{SrcPort: 40000, DstPort: 80, Seq: 1000, ACK: true, Window: 1000}
+	content := make([]byte, 4000)
+	for i := range content {
+		content[i] = byte(i * 7)
+	}
+	eth := &layers.Ethernet{SrcMAC: unhex(t, web1MAC), DstMAC: unhex(t, legMAC), EthernetType: layers.EthernetTypeIPv4}
+	packet := func(n int) []byte {
+		if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
+			t.Fatal(err)
+		}
+		b := gopacket.NewSerializeBuffer()
+		if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, tcp, gopacket.Payload(content[:n])); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	for _, c := range []struct {
+		name    string
+		vnet    []byte
+		data    []byte
+		waits   bool
+		packets int // on the way, before they are cut
+	}{
+		{"one packet", nil, packet(1400), false, 1},
+		{"one that waits for the router", nil, packet(1400), true, 1},
+		{"a super-frame", []byte{1, 1, 54, 0, 0x78, 0x05, 34, 0, 16, 0}, packet(4000), false, 3},
+		{"a super-frame that waits", []byte{1, 1, 54, 0, 0x78, 0x05, 34, 0, 16, 0}, packet(4000), true, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newGatewayLab(t, false)
+			l.config.Link[gateway.Outside].MTU = mtu
+			routers := map[string]string{routerIP: routerMAC}
+			if c.waits {
+				l.know(map[string]string{web1IP: web1MAC}, nil)
+			} else {
+				l.know(map[string]string{web1IP: web1MAC}, routers)
+			}
+			l.inject("web1", c.vnet, c.data, c.packets)
+			l.settle()
+			if c.waits {
+				l.know(map[string]string{web1IP: web1MAC}, routers)
+				l.settle()
+			}
+			got, lengths := map[uint16][]byte{}, 0
+			for _, raw := range l.ports["nic"].Sent() {
+				p := gopacket.NewPacket(raw[frame.VNetLen:], layers.LayerTypeEthernet, gopacket.Default)
+				piece := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
+				if int(piece.Length) > mtu || looks(p)[:37] != "02:00:00:00:00:e0 > 02:00:00:00:00:aa" {
+					t.Fatalf("a piece of %d bytes: %s", piece.Length, looks(p))
+				}
+				at := int(piece.FragOffset) * 8
+				b := got[piece.Id]
+				b = append(b, make([]byte, max(0, at+len(piece.Payload)-len(b)))...)
+				copy(b[at:], piece.Payload)
+				got[piece.Id] = b
+				lengths++
+			}
+			var joined []byte
+			for id := range c.packets {
+				if b := got[uint16(9+id)]; len(b) > 20 {
+					joined = append(joined, b[20:]...)
+				}
+			}
+			if want := string(content[:len(c.data)-54]); string(joined) != want {
+				t.Errorf("%d bytes in %d pieces of %d packets, want %d bytes", len(joined), lengths, len(got), len(want))
+			}
+			l.checkSums()
+		})
+	}
+}
