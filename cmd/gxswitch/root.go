@@ -61,10 +61,12 @@ func newRootCommand(a *app) *cobra.Command {
 		newFDBCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newDoctorCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),
+		newManualCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand())
 	return root

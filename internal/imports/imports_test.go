@@ -71,6 +71,7 @@ var house = []room{
 	// that speaks to the machine there.
 	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
 	{path: "internal/xen/xentest"},
+	{path: "internal/doctor", uses: "internal/config internal/control internal/host ports"},
 	{path: "internal/version"},
 
 	{path: "internal/testnet", uses: "internal/frame internal/host",
@@ -81,7 +82,7 @@ var house = []room{
 		libs: "golang.org/x/net/icmp golang.org/x/net/ipv4"},
 
 	{path: "cmd/gxswitch",
-		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan shaping",
+		uses: "internal/config internal/control internal/daemon internal/demo internal/doctor internal/filter internal/frame internal/version internal/vlan shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet shaping",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",
