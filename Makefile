@@ -155,15 +155,17 @@ install: build man $(COMPLETIONS) ## install below DESTDIR and PREFIX (default /
 # nfpm is a program, no part of the module. It is pinned: later versions want a
 # later Go than the module does, and libraries for Windows' packages.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-MAINTAINER ?= gxswitch maintainers <root@localhost>
+MAINTAINER ?= gxswitch maintainers <maintainers@localhost>
 
 .PHONY: deb
 deb: ## build a Debian package in bin (GOARCH=arm64 for another machine)
 	rm -rf bin/package bin/gxswitch_*.deb
 	$(MAKE) --no-print-directory install DESTDIR=bin/package PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
 	gzip -9nf bin/package/usr/share/man/man*/* bin/package/usr/share/doc/gxswitch/CHANGELOG.md
-	mv bin/package/usr/share/doc/gxswitch/CHANGELOG.md.gz bin/package/usr/share/doc/gxswitch/changelog.gz
+	printf 'gxswitch (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
+		"$$($(RELEASE))" '$(MAINTAINER)' "$$(git log -1 --format=%cD)" | gzip -9n >bin/package/usr/share/doc/gxswitch/changelog.gz
 	install -m 0644 packaging/copyright bin/package/usr/share/doc/gxswitch/copyright
+	install -D -m 0644 packaging/lintian-overrides bin/package/usr/share/lintian/overrides/gxswitch
 	VERSION=$$($(RELEASE)); ARCH=$$($(GO) env GOARCH); export VERSION ARCH; \
 	MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) GOARCH= \
 		$(GO) run $(NFPM) package -f packaging/nfpm.yaml -p deb -t bin/gxswitch_$${VERSION}_$$ARCH.deb
