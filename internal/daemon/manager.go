@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -193,7 +194,13 @@ func (m *manager) handOver() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.log.Info("interfaces are left as they are, for the next daemon")
-	if err := m.journal(); err != nil { // with what guards have learned to this moment
+	err := m.journal() // with what guards have learned to this moment
+	for _, n := range m.networks {
+		if n.gate != nil && n.gate.nat != nil {
+			err = errors.Join(err, m.saveSessions(n))
+		}
+	}
+	if err != nil {
 		m.log.Error("hand over", "err", err)
 	}
 }

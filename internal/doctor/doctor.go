@@ -90,6 +90,7 @@ func Examine(m *Machine) []Finding {
 		{"owner", checkOwners},
 		{"br_netfilter", checkBridgeNetfilter},
 		{"rp_filter", checkReversePath},
+		{"arp_ignore", checkARPIgnore},
 		{"resolver", checkResolver},
 		{"xl.conf", checkToolstack},
 	} {

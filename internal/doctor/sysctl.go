@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"strings"
 
 	"gxswitch/internal/config"
 )
@@ -16,27 +15,31 @@ func checkBridgeNetfilter(m *Machine) []Finding {
 	return ok("is off")
 }
 
-// checkReversePath is about routed networks without an address of their own:
-// their guests have addresses of the uplink's subnet, and what they send to the
-// host comes in by another interface than that subnet's route.
+// checkReversePath is there because of what is told of it, too: it drops what comes
+// in by another interface than the way back leads out by. Guests' packets to the
+// outside don't pass the host's stack, and those to the host come by the interface
+// that its route to them names.
 func checkReversePath(m *Machine) []Finding {
-	var found []Finding
+	for _, conf := range []string{"all", "default"} {
+		if m.read("proc/sys/net/ipv4/conf/"+conf+"/rp_filter") == "1" {
+			return ok("is strict, and harmless: the host's way to a guest is the way that the guest's packets come")
+		}
+	}
+	return ok("is not strict")
+}
+
+// checkARPIgnore is about routed networks without an address of their own. Their
+// host interface bears the host's address on the uplink, as a /32, and with some
+// values the host would not answer ARP for that (ip-sysctl.rst, arp_ignore).
+func checkARPIgnore(m *Machine) []Finding {
+	const file = "proc/sys/net/ipv4/conf/all/arp_ignore"
+	value := m.read(file)
+	answers := value == "" || value == "0" || value == "1" || value == "3"
 	for _, n := range m.Config.Networks {
-		if n.Mode != config.Routed || n.Address.IsValid() {
-			continue
-		}
-		// The stricter of the two counts (Documentation/networking/ip-sysctl).
-		for _, conf := range []string{"all", n.Name} {
-			file := "proc/sys/net/ipv4/conf/" + conf + "/rp_filter"
-			if m.read(file) != "1" {
-				continue
-			}
-			mend := fmt.Sprintf("sysctl -w %s=2", strings.ReplaceAll(strings.TrimPrefix(file, "proc/sys/"), ".", "/"))
-			found = append(found, warn(fmt.Sprintf("/%s is 1: the host may drop what guests of %s send to it", file, n.Name), mend)...)
+		if n.Mode == config.Routed && !n.Address.IsValid() && !answers {
+			return fail(fmt.Sprintf("/%s is %s: the host answers no guest of network %s", file, value, n.Name),
+				"sysctl -w net.ipv4.conf.all.arp_ignore=1, and where it is set at boot")
 		}
 	}
-	if found == nil {
-		return ok("is in nobody's way")
-	}
-	return found
+	return ok("is in nobody's way")
 }
