@@ -17,12 +17,24 @@ func TestEveryKeyIsInTheManual(t *testing.T) {
 		title, body, _ := strings.Cut(s, "\n")
 		sections[strings.Trim(title, `"`)] = body
 	}
+	// A table within a network is an entry whose keys are set in below it.
+	for _, table := range strings.Split(sections["[network.NAME]"], "\n.RS\n")[:4] {
+		name := table[strings.LastIndex(table, "\n.B ")+len("\n.B "):]
+		name, _, _ = strings.Cut(name, "\n")
+		_, body, _ := strings.Cut(sections["[network.NAME]"], table+"\n.RS\n")
+		sections[name], _, _ = strings.Cut(body, "\n.RE\n")
+		sections[name] += "\n"
+	}
 	for _, table := range []struct {
 		title string
 		keys  []string
 	}{
 		{"[daemon]", keyNames(daemonKeys())},
 		{"[network.NAME]", keyNames(networkKeys())},
+		{"dhcp", keyNames(dhcpKeys())},
+		{"dns", keyNames(dnsKeys())},
+		{"host", keyNames(hostKeys())},
+		{"forward", keyNames(forwardKeys())},
 		{"[[port]]", keyNames(portKeys()[:len(portKeys())-len(portDefaultKeys())])},
 		{"[defaults.port]", keyNames(portDefaultKeys())},
 	} {

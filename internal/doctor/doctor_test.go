@@ -70,6 +70,7 @@ type examined struct {
 
 const (
 	bridged   = "[network.lan]\nmode = \"bridged\"\nuplink = \"eth1\"\n[[port]]\nname = \"tap*\"\nnetwork = \"lan\"\n"
+	serving   = hostOnly + "dns = { domain = \"xen\" }\n"
 	borrowing = "[network.dmz]\nmode = \"routed\"\nuplink = \"eth0\"\n"
 	hostOnly  = "[network.lab]\nmode = \"host-only\"\naddress = \"192.168.60.1/24\"\n"
 )
@@ -199,17 +200,18 @@ func TestChecks(t *testing.T) {
 		{"not deaf", "arp_ignore", listening(borrowing, "proc/sys/net/ipv4/conf/all/arp_ignore 1"), []string{"ok nobody's way|"}},
 		{"deaf where nobody borrows", "arp_ignore", listening(bridged, "proc/sys/net/ipv4/conf/all/arp_ignore 8"), []string{"ok nobody's way|"}},
 
-		{"nobody serves", "resolver", listening(hostOnly, "proc/net/udp "+header), []string{"ok nobody|"}},
-		{"somebody on every address", "resolver", listening(hostOnly, "proc/net/udp "+header+" 1: 00000000:0035 00000000:0000 07\n"), []string{"warn port 53 is taken on 0.0.0.0|except-interface=lab"}},
-		{"somebody on :: by TCP", "resolver", listening(hostOnly, "proc/net/tcp6 "+header+" 1: 00000000000000000000000000000000:0035 0:0 0A\n"), []string{"warn taken on ::|bind-interfaces"}},
-		{"the stub of the host", "resolver", listening(hostOnly, "proc/net/udp "+header+" 1: 3500007F:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
-		{"the daemon's own", "resolver", listening(hostOnly, "proc/net/udp "+header+" 1: 013CA8C0:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
+		{"nobody serves", "resolver", listening(serving, "proc/net/udp "+header), []string{"ok nobody|"}},
+		{"somebody on every address", "resolver", listening(serving, "proc/net/udp "+header+" 1: 00000000:0035 00000000:0000 07\n"), []string{"warn port 53 is taken on 0.0.0.0|except-interface=lab"}},
+		{"somebody on :: by TCP", "resolver", listening(serving, "proc/net/tcp6 "+header+" 1: 00000000000000000000000000000000:0035 0:0 0A\n"), []string{"warn taken on ::|bind-interfaces"}},
+		{"the stub of the host", "resolver", listening(serving, "proc/net/udp "+header+" 1: 3500007F:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
+		{"the daemon's own", "resolver", listening(serving, "proc/net/udp "+header+" 1: 013CA8C0:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
 		{"the gateway's, without a daemon", "resolver", func(m *Machine, h *fakeHost) {
-			listening(hostOnly, "proc/net/udp "+header+" 1: 013CA8C0:0035 00000000:0000 07\n")(m, h)
+			listening(serving, "proc/net/udp "+header+" 1: 013CA8C0:0035 00000000:0000 07\n")(m, h)
 			m.DaemonError = control.ErrNoDaemon
 		}, []string{"warn taken on 192.168.60.1|except-interface=lab"}},
-		{"another port", "resolver", listening(hostOnly, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n"), []string{"ok nobody|"}},
-		{"a connection", "resolver", listening(hostOnly, "proc/net/tcp "+header+" 1: 00000000:0035 00000000:0000 01\n"), []string{"ok nobody|"}},
+		{"a network without dns", "resolver", listening(hostOnly, "proc/net/udp "+header+" 1: 00000000:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
+		{"another port", "resolver", listening(serving, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n"), []string{"ok nobody|"}},
+		{"a connection", "resolver", listening(serving, "proc/net/tcp "+header+" 1: 00000000:0035 00000000:0000 01\n"), []string{"ok nobody|"}},
 
 		{"no Xen", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x"), []string{"ok not a Xen host|"}},
 		{"the script", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf # x\nvif.default.script = \"vif-gxswitch\" # y\n"), []string{"ok is vif-gxswitch|"}},

@@ -15,7 +15,7 @@ func checkResolver(m *Machine) []Finding {
 	var found []Finding
 	for _, n := range m.Config.Networks {
 		gateway := n.Address.Addr()
-		if !gateway.IsValid() {
+		if !n.DNS.On || !gateway.IsValid() {
 			continue
 		}
 		for _, addr := range taken {
@@ -30,7 +30,7 @@ func checkResolver(m *Machine) []Finding {
 		}
 	}
 	if found == nil {
-		return ok("nobody has port 53 of a network's address")
+		return ok("nobody else has port 53 where a network has dns")
 	}
 	return found
 }
