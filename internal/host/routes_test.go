@@ -3,7 +3,9 @@ package host_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,8 +99,15 @@ func TestRoutesAreTheKernels(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				w, err := host.WatchRoutes(ctx)
 				ok(t, err)
-				if diff := cmp.Diff(tt.want, routesSeen(names, <-w)); diff != "" {
+				routes := <-w
+				if diff := cmp.Diff(tt.want, routesSeen(names, routes)); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
+				}
+				for _, to := range []string{"10.1.0.7", "10.2.0.200", "192.0.2.1", "192.0.2.70", "192.0.2.130", "192.0.2.200", "192.0.3.1", "198.51.100.1"} {
+					// The kernel spreads flows over next hops.
+					if got, want := names[match(routes, to)], kernelLink(to); got != want && !strings.Contains(tt.routes, "nexthop") {
+						t.Errorf("%s goes to %q, and by the kernel to %q", to, got, want)
+					}
 				}
 				cancel()
 				for range w {
@@ -106,6 +115,27 @@ func TestRoutesAreTheKernels(t *testing.T) {
 			})
 		})
 	}
+}
+
+// match is the link of the longest prefix, or 0.
+func match(routes []host.Route, to string) (link int) {
+	bits := -1
+	for _, r := range routes {
+		if r.To.Contains(netip.MustParseAddr(to)) && r.To.Bits() > bits {
+			bits, link = r.To.Bits(), r.Link
+		}
+	}
+	return link
+}
+
+// kernelLink asks the kernel; "" is a refusal.
+func kernelLink(to string) string {
+	out, err := exec.Command("ip", "route", "get", to).Output()
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(out), " dev ")
+	return strings.Fields(rest)[0]
 }
 
 func TestRoutesAreToldWhenTheyChange(t *testing.T) {
