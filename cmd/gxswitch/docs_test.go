@@ -19,7 +19,7 @@ const guides = "../../docs/migrating.md ../../docs/recipes.md"
 
 // The guides are ahead of this version where it says "not yet", and by these
 // commands. Once they exist they are checked like all others.
-const planned = "forward nat lease"
+const planned = "hotplug"
 
 func TestCommandsOfTheGuidesParse(t *testing.T) {
 	// `gxswitch …` in a table or a sentence, or at the start of a line of a block.
