@@ -21,6 +21,7 @@ import (
 func TestTOMLReadsAsItWasWritten(t *testing.T) {
 	const want = `[daemon]
 group = "gxswitch"
+xen   = "auto"
 
 [defaults.port]
 antispoof  = "mac"
@@ -106,7 +107,8 @@ func anyPortDefaults(t *rapid.T, from Port) Port {
 
 // anyConfig draws configurations that are right.
 func anyConfig(t *rapid.T) Config {
-	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group")}}
+	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group"),
+		Xen: rapid.SampledFrom([]XenMode{XenAuto, XenOn, XenOff}).Draw(t, "xen")}}
 	limits := rapid.SampledFrom([]shaping.Limit{{}, {}, mustRate("100Mb/s@20ms"), mustRate("1KB/s@3s")})
 	c.PortDefaults = anyPortDefaults(t, Port{})
 	mtu := rapid.OneOf(rapid.Just(0), rapid.IntRange(minMTU, maxMTU))
@@ -165,6 +167,10 @@ func anyConfig(t *rapid.T) Config {
 		if rapid.Bool().Draw(t, "has mac") {
 			p.MAC = frame.MAC{0x00, 0x16, 0x3e, 1, 2, rapid.Byte().Draw(t, "mac")}
 		}
+		if rapid.Bool().Draw(t, "of a domain") {
+			p.Name, p.Match = "", Match{Domain: s, VIF: rapid.IntRange(0, maxVIF).Draw(t, "vif")}
+			p.Network = rapid.SampledFrom([]string{"", p.Network}).Draw(t, "domain's network")
+		}
 		c.Ports = append(c.Ports, p)
 	}
 	return c
@@ -201,6 +207,7 @@ func FuzzParse(f *testing.F) {
 		"[network.\"a.b\"]\nmode='host-only'\naddress='fd00::1/64'\n[[port]]\nname='vif*.[0-9]'\nnetwork='a.b'\nmac='00:16:3e:00:00:05'\nlabel=\"\\u00fc\"",
 		"port=[{name='a', network='b'}, {}, 1, [[]]]\nnetwork={b={mode='isolated'}}",
 		"network.a.b.c.d=1\n[[network.a.host]]\n[network.a.host.x]\n",
+		"[daemon]\nxen='on'\n[[port]]\nmatch={domain='w\"1',vif=0}\nantispoof='off'\n[[port]]\n[port.match]\nuuid='5CA1AB1E-0000-4000-8000-000000000001'\nvif=7",
 		"a=1979-05-27T07:32:00Z\nb=inf\nc=[1,\n# x\n{a=1}]\nd=\"\"\"\n\"\"\"",
 	} {
 		f.Add([]byte(s))
