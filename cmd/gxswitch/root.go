@@ -61,6 +61,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newFDBCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newHotplugCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),

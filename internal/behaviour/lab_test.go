@@ -56,6 +56,7 @@ type lab struct {
 	net    *testnet.Net
 	host   *testnet.NS
 	dir    string
+	env    []string // of the daemon and the hotplug script, besides the test's own
 	daemon *daemon
 }
 
@@ -138,6 +139,7 @@ func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{log: &logBuffer{}, done: make(chan struct{})}
 	d.cmd = l.host.Command(context.Background(), binary, l.daemonArgs()...)
+	d.cmd.Env = append(os.Environ(), l.env...)
 	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		l.t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
+	"gxswitch/internal/control"
 	"gxswitch/internal/host"
 )
 
@@ -61,6 +62,10 @@ type statePort struct {
 	IfIndex  int         `json:"ifindex"` // legIndex: the host's leg
 	Override bool        `json:"override,omitempty"`
 	Spec     config.Port `json:"spec"`
+
+	// Of a port of the hotplug script alone.
+	Xen  *control.HotplugSpec `json:"xen,omitempty"`
+	Base *config.Port         `json:"base,omitempty"`
 }
 
 // touched is an interface that is a port, and what it was like before.
@@ -119,7 +124,11 @@ func (m *manager) journal() error {
 		}
 	}
 	for _, p := range m.runtime {
-		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Spec: p.spec})
+		sp := statePort{IfIndex: p.ifindex, Override: p.override, Spec: p.spec}
+		if p.xen != nil {
+			sp.Xen, sp.Base = p.xen, &p.base
+		}
+		st.Ports = append(st.Ports, sp)
 	}
 	for index, p := range m.ports {
 		if p.role == dataplane.Guest {
@@ -174,6 +183,8 @@ func (m *manager) adopt(st state, links []host.Link) {
 			m.log.Error("network of the command line", "network", spec.Name, "err", err)
 		}
 	}
+	stillThere, done := m.stillThere()
+	defer done()
 	for _, p := range st.Ports {
 		name := same[p.IfIndex]
 		if p.IfIndex == legIndex {
@@ -183,6 +194,14 @@ func (m *manager) adopt(st state, links []host.Link) {
 			continue
 		}
 		p.Spec.Name = name
-		m.runtime[name] = &runtimePort{ifindex: p.IfIndex, override: p.Override, spec: p.Spec}
+		r := &runtimePort{ifindex: p.IfIndex, override: p.Override, spec: p.Spec}
+		if p.Xen != nil && p.Base != nil {
+			if !stillThere(*p.Xen) {
+				continue
+			}
+			r.xen, r.base = p.Xen, *p.Base
+		}
+		m.runtime[name] = r
 	}
+	m.repolicy(m.cfg) // which may have been changed while no daemon ran
 }
