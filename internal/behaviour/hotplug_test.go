@@ -291,3 +291,19 @@ func TestPolicyOfADomainFollowsItToAnotherNumber(t *testing.T) {
 	d.must("reload")
 	check("vif5.0", row{"lan", "8", "", "web1", "mac+ip", 1500, "10.9.0.5"})
 }
+
+// rate= holds what the guest sends, and not what it gets, to what xl's number
+// says; the tap of an emulated NIC too.
+func TestRateOfTheVifLine(t *testing.T) {
+	d := newDom0(t)
+	d.start(twoNetworks)
+	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan", "rate": "250000,20000"}) // rate=100Mb/s@20ms
+	b := d.nic(2, 0, "web2", map[string]string{"bridge": "lan"})
+	d.online(1, 0)
+	d.online(2, 0)
+	from, to := iperf(t, a, b, nicIP(2, 0))/1e6, iperf(t, b, a, nicIP(1, 0))/1e6
+	t.Logf("from the guest %.1f Mb/s, to it %.0f Mb/s", from, to)
+	if from < 85 || from > 101 || to < 200 {
+		t.Errorf("from the guest %.1f Mb/s, to it %.0f Mb/s, want 100 and no limit", from, to)
+	}
+}
