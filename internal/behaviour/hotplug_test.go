@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,6 +184,11 @@ func TestADomainsLife(t *testing.T) {
 		t.Errorf("a second online changes the port: %+v", p)
 	}
 	talk(t, a, nicIP(2, 0))
+	var calls sync.WaitGroup
+	for range 4 { // side by side too
+		calls.Go(func() { d.online(2, 0) })
+	}
+	calls.Wait()
 
 	// offline comes when the interface went.
 	mustRun(t, d.host, "ip", "link", "del", "vif1.0")

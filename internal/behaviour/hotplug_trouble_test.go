@@ -66,6 +66,15 @@ func TestXlIsToldWhyAVifIsRefused(t *testing.T) {
 		t.Error("a value was run")
 	}
 
+	// An interface that is something else already.
+	d.nic(8, 0, "web8", map[string]string{"bridge": "lan"})
+	mustRun(t, d.host, "ip", "link", "add", "br0", "type", "bridge")
+	mustRun(t, d.host, "ip", "link", "set", "vif8.0", "master", "br0")
+	d.refused(8, 0, "vif8.0: interface vif8.0 is enslaved to bridge br0; ip link set vif8.0 nomaster", "online")
+	d.nic(9, 0, "web9", map[string]string{"bridge": "lan"})
+	d.must("network", "add", "outer", "--mode", "bridged", "--uplink", "vif9.0")
+	d.refused(9, 0, "vif9.0: it is the uplink of network outer", "online")
+
 	// No interface: one that never came, and a tap.
 	d.store.AddVif(6, 0, "web6", map[string]string{"bridge": "lan", "type": "vif_ioemu"})
 	d.refused(6, 0, "vif6.0: no such interface", "online")
@@ -93,8 +102,11 @@ func TestACallEndsInTimeWhateverHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.store.Set(backend(1, 0)+"/hotplug-status", "")
+	var calls sync.WaitGroup
+	calls.Go(func() { d.down(9, 0, "offline", "type_if=vif") })
+	calls.Go(func() { d.down(9, 0, "remove", "type_if=tap") })
 	d.refused(1, 0, "gxswitch: it took longer than 3.5s", "online", "type_if=vif")
-	d.down(1, 0, "offline", "type_if=vif")
+	calls.Wait()
 	if err := gx.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

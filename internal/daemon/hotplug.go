@@ -134,8 +134,11 @@ func (m *manager) plug(c *plugging) error {
 		return err
 	}
 	old := *cmp.Or(m.runtime[l.Name], &runtimePort{})
-	if p := m.ports[l.Index]; p != nil && p.role != dataplane.Guest {
-		return fmt.Errorf("interface %s is the %s of network %s", l.Name, roleText(p.role), p.want.spec.Network)
+	if w, _ := m.membership(l); w.role != dataplane.Guest {
+		return fmt.Errorf("it is the %s of network %s", roleText(w.role), w.spec.Network)
+	}
+	if err := attachable(l); err != nil {
+		return err
 	}
 	was := l.Name
 	if l, err = m.dress(l, spec.Name); err != nil {

@@ -3,6 +3,7 @@ package hotplug
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gxswitch/internal/control"
@@ -82,7 +83,7 @@ func attach(ctx context.Context, o Options, call xen.Call) error {
 		return err
 	}
 	port, err := o.Daemon.Hotplug(ctx, control.HotplugSpec{
-		HotplugRef: ref(call), Domain: vif.Domain, UUID: vif.UUID, Emulated: vif.Emulated || call.ForTap(), VifName: vif.VifName,
+		HotplugRef: ref(call), Domain: domainName(vif.Domain), UUID: vif.UUID, Emulated: vif.Emulated || call.ForTap(), VifName: vif.VifName,
 		Network: vif.Bridge, MAC: vif.MAC, IP: vif.IPs, VLAN: vif.VLAN, RateFrom: vif.Rate, MTU: vif.MTU,
 	})
 	if err != nil {
@@ -92,6 +93,13 @@ func attach(ctx context.Context, o Options, call xen.Call) error {
 		return nil
 	}
 	return xen.Connected(ctx, store, call.ID, port.MTU)
+}
+
+// domainName is the name of the domain's configuration. On a migration xl renames
+// the domain after the guest has arrived, long after this call (create_domain,
+// tools/xl/xl_vmcontrol.c).
+func domainName(s string) string {
+	return strings.TrimSuffix(s, "--incoming")
 }
 
 // fail tells xenstore, on a connection of its own: that of attach may be what

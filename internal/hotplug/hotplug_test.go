@@ -116,6 +116,17 @@ func TestOnlineTellsTheDaemonAllAndXenstoreTheOutcome(t *testing.T) {
 	}
 }
 
+// xl calls a domain that migrates here web1--incoming until it runs.
+func TestAMigratingDomainHasItsName(t *testing.T) {
+	for name, want := range map[string]string{"web1--incoming": "web1", "web1": "web1", "--incoming-web": "--incoming-web"} {
+		c := newCall(t)
+		c.store.AddVif(3, 1, name, nil)
+		if err := c.run("online"); err != nil || c.daemon.specs[0].Domain != want {
+			t.Errorf("%s: %v, %v", name, c.daemon.specs, err)
+		}
+	}
+}
+
 func TestWhatFailsIsWrittenOnceAndReturned(t *testing.T) {
 	refused := control.Errorf(control.CodeNotFound, "vif3.1: no such network: xenbr0; there are: lan").WithHint("write bridge=")
 	for name, v := range map[string]struct {
