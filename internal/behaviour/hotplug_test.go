@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +204,48 @@ func TestADomainsLife(t *testing.T) {
 		t.Errorf("%+v, %v", l, err)
 	}
 	d.online(2, 0)
+}
+
+// xen says whether a vif's name is enough. Where it is, the call finds a port, and
+// makes it the domain's.
+func TestXenSaysWhetherVifsWait(t *testing.T) {
+	const byName = "[[port]]\nname = \"vif*\"\nnetwork = \"vault\"\n"
+	for _, c := range []struct {
+		xen         string
+		store, wait bool
+	}{
+		{"auto", true, true},
+		{"auto", false, false},
+		{"on", false, true},
+		{"off", true, false},
+	} {
+		t.Run(fmt.Sprintf("%s,%v", c.xen, c.store), func(t *testing.T) {
+			d := newDom0(t)
+			script := d.env
+			if !c.store {
+				d.env = append(slices.Clone(script), "XENSTORED_PATH="+d.path("none"))
+			}
+			d.start("[daemon]\nxen = \"" + c.xen + "\"\n" + twoNetworks + byName + "[[port]]\nname = \"last\"\nnetwork = \"vault\"\n")
+			d.env = script
+			d.nic(1, 0, "web1", map[string]string{"bridge": "lan", "vifname": "web0"})
+			d.nic(2, 0, "web2", nil)
+			// What comes after it is there: so the vifs have been seen.
+			mustRun(t, d.host, "ip", "link", "add", "last", "type", "veth", "peer", "name", "lastp")
+			mustRun(t, d.host, "ip", "link", "set", "lastp", "up")
+			d.awaitPort("last", "up")
+			if p := d.port("vif1.0"); (p == nil) != c.wait {
+				t.Errorf("before its call: %+v", p)
+			}
+			d.online(1, 0)
+			if p := d.port("web0"); p == nil || p.Network != "lan" || p.Label != "web1" || d.port("vif1.0") != nil {
+				t.Errorf("after it: %+v", p)
+			}
+			d.online(2, 0) // in the network of its [[port]]
+			if p := d.port("vif2.0"); p == nil || p.Network != "vault" || p.Label != "web2" {
+				t.Errorf("after it: %+v", p)
+			}
+		})
+	}
 }
 
 // Every key of the vif line takes effect.

@@ -378,7 +378,8 @@ func TestManyVifsAtOnce(t *testing.T) {
 	nettest.Wait(t, "traffic", func() (bool, error) { return d.stats("vif101.1").RxPackets > before+10_000, nil })
 
 	domid := 1
-	for _, n := range []int{1, 8, 32} {
+	var alone []time.Duration
+	for _, n := range []int{1, 1, 1, 1, 1, 8, 32} {
 		first := domid
 		for range n {
 			d.nic(domid, 0, fmt.Sprint("d", domid), map[string]string{"bridge": "lan"})
@@ -399,8 +400,8 @@ func TestManyVifsAtOnce(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("%d at once: the median took %v, the last %v", n, took[n/2], took[n-1])
-		if n == 1 && took[0] > 300*time.Millisecond {
-			t.Errorf("online took %v", took[0])
+		if n == 1 {
+			alone = append(alone, took[0])
 		}
 		if took[n-1] > 5*time.Second {
 			t.Errorf("%d at once: the last took %v", n, took[n-1])
@@ -410,6 +411,9 @@ func TestManyVifsAtOnce(t *testing.T) {
 			calls.Go(func() { d.down(first+i, 0, "offline", "type_if=vif") })
 		}
 		calls.Wait()
+	}
+	if slices.Sort(alone); alone[len(alone)/2] > 300*time.Millisecond {
+		t.Errorf("online takes %v", alone)
 	}
 	if all := list[[]control.Port](d.lab, "port", "list"); len(all) != 2 {
 		t.Errorf("%d ports are left", len(all))
