@@ -62,6 +62,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newStatsCommand(a),
 		newVLANCommand(a),
 		newHotplugCommand(a),
+		newForwardCommand(a),
+		newNATCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),

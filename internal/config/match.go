@@ -76,8 +76,8 @@ func (c Config) MatchVif(domain, uuid string, vif int, names ...string) (Port, b
 type matchTable struct{}
 
 const (
-	maxVIF    = 65535
-	maxDomain = 255 // bytes
+	maxVIF        = 65535
+	maxDomainName = 255 // bytes
 
 	matchExample = `match = { domain = "web1", vif = 0 }`
 )
@@ -93,7 +93,7 @@ func (matchTable) read(n *node) (Match, *Error) {
 		switch name {
 		case "domain":
 			if m.Domain, e = (text[string]{}).read(v); e == nil {
-				e = validDomain(m.Domain)
+				e = validDomainName(m.Domain)
 			}
 		case "uuid":
 			if m.UUID, e = (text[string]{}).read(v); e == nil {
@@ -134,7 +134,7 @@ func (matchTable) check(m Match) *Error {
 	case m.UUID != "":
 		return validUUID(m.UUID)
 	}
-	return validDomain(m.Domain)
+	return validDomainName(m.Domain)
 }
 
 func (matchTable) show(m Match) string {
@@ -144,12 +144,12 @@ func (matchTable) show(m Match) string {
 	return fmt.Sprintf("{ domain = %s, vif = %d }", tomlString(m.Domain), m.VIF)
 }
 
-func validDomain(s string) *Error {
+func validDomainName(s string) *Error {
 	switch {
 	case s == "":
 		return problem("the name of the domain is empty").hint("xl list shows the names")
-	case len(s) > maxDomain:
-		return problem("the name of the domain has %d bytes, and %d are the most", len(s), maxDomain)
+	case len(s) > maxDomainName:
+		return problem("the name of the domain has %d bytes, and %d are the most", len(s), maxDomainName)
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return problem("%s has an unprintable character", quote(s))
 	}
@@ -193,12 +193,12 @@ func networkOrMatch(p *Port) *Error {
 func matchKey() key[Port] {
 	k := field("match", func(p *Port) *Match { return &p.Match }, matchTable{}, optional)
 	read := k.read
-	k.read = func(p *Port, n *node) *Error {
-		e := read(p, n)
-		if e != nil {
+	k.read = func(p *Port, n *node) Errors {
+		es := read(p, n)
+		if len(es) > 0 {
 			p.Match = Match{VIF: -1}
 		}
-		return e
+		return es
 	}
 	return k
 }
@@ -207,7 +207,7 @@ func matchKey() key[Port] {
 func antispoofKey() key[Port] {
 	k := field("antispoof", func(p *Port) *filter.Antispoof { return &p.Antispoof }, antispoof(), optional)
 	read, inherit, show := k.read, k.inherit, k.show
-	k.read = func(p *Port, n *node) *Error {
+	k.read = func(p *Port, n *node) Errors {
 		p.AntispoofTold = true
 		return read(p, n)
 	}

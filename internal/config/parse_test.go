@@ -202,22 +202,18 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"network=1", "f:1: network: want a table [network.NAME], not the number 1"},
 		{"[network]\nmode='bridged'", "f:2: network.mode: want a table [network.mode], not the text \"bridged\"\n  hint: the key stands under a network's name, as in [network.xenbr0]"},
 		{"[[network.a]]", "f:1: network.a: want a table [network.a], not an array"},
-		{"[network.web.lan]\nmode='isolated'", "f:1: network.web.lan: unknown key\n  hint: a name with a dot needs quotes, as in [network.\"web.lan\"]\nf:1: network.web.mode: the key is missing\n  hint: one of bridged, host-only, isolated"},
+		{"[network.web.lan]\nmode='isolated'", "f:1: network.web.lan: unknown key\n  hint: a name with a dot needs quotes, as in [network.\"web.lan\"]\nf:1: network.web.mode: the key is missing\n  hint: one of bridged, host-only, isolated, routed, nat"},
 		{"[port]\nname='a'", "f:1: port: want tables [[port]], not a table\n  hint: [[port]], in two brackets, begins an entry"},
 		{"port=[1]", "f:1: port: want a table [[port]], not the number 1"},
 		{bridged("agein='5s'"), "f:3: network.b.agein: unknown key\n  hint: did you mean ageing?"},
 		{bridged("fdb-limit=5"), "f:3: network.b.fdb-limit: unknown key\n  hint: did you mean fdb_limit?"},
-		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, rate_up, rate_down"},
+		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, dhcp, dns, host, proxy_arp, nat_address, forward, rate_up, rate_down"},
 		{portWith("uplink='a'"), "f:3: port.tap0.uplink: unknown key\n  hint: one of name, match, network, vlan, rate_from, rate_to, mac, ip, isolated, label, mtu, antispoof, storm, mac_limit, ra_guard, dhcp_guard, bpdu_guard"},
 
 		// what comes in a later version
 		{daemonWith("metrics='127.0.0.1:9477'"), "f:3: daemon.metrics: metrics" + notYetText},
-		{"[network.r]\nmode='routed'", "f:2: network.r.mode: mode \"routed\"" + notYetText + "\n  hint: this version has bridged, host-only and isolated"},
-		{"[network.r]\nmode='nat'\nuplink='eth0'\naddress='10.0.0.1/8'", "f:2: network.r.mode: mode \"nat\"" + notYetText + "\n  hint: this version has bridged, host-only and isolated"},
 		{bridged("takeover=true"), "f:3: network.b.takeover: takeover = true" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
 		{bridged("takeover='false'"), "f:3: network.b.takeover: takeover = \"false\"" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
-		{hostOnlyWith("dhcp={range='a-b'}"), "f:3: network.h.dhcp: dhcp" + notYetText},
-		{hostOnlyWith("[[network.h.host]]\nname='web1'"), "f:3: network.h.host: host" + notYetText},
 		{hostOnlyWith("takeover=false"), "f:3: network.h.takeover: a host-only network has no use for the key\n  hint: leave the key out, or write mode = \"bridged\""},
 
 		// [daemon]
@@ -233,10 +229,10 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"[network.all]\nmode='isolated'", "f:1: network.all: no network can be named all: the kernel keeps the settings of every interface under that name\n  hint: see /proc/sys/net/ipv4/conf/all"},
 		{"[network.lo]\nmode='isolated'", "f:1: network.lo: no network can be named lo: that is the loopback interface"},
 		{"[network.'..']\nmode='isolated'", `f:1: network."..": no network can be named "..": its interface is a directory in /sys/class/net`},
-		{"\n[network.a]", "f:2: network.a.mode: the key is missing\n  hint: one of bridged, host-only, isolated"},
-		{"[network.a]\nmode='host_only'", "f:2: network.a.mode: unknown mode \"host_only\"\n  hint: did you mean \"host-only\"? (bridged, host-only, isolated)"},
-		{"[network.a]\nmode='wireless'", "f:2: network.a.mode: unknown mode \"wireless\"\n  hint: one of bridged, host-only, isolated"},
-		{"[network.a]\nmode=\"\\u001b[31m\"", "f:2: network.a.mode: unknown mode \"\\x1b[31m\"\n  hint: one of bridged, host-only, isolated"},
+		{"\n[network.a]", "f:2: network.a.mode: the key is missing\n  hint: one of bridged, host-only, isolated, routed, nat"},
+		{"[network.a]\nmode='host_only'", "f:2: network.a.mode: unknown mode \"host_only\"\n  hint: did you mean \"host-only\"? (bridged, host-only, isolated, routed, nat)"},
+		{"[network.a]\nmode='wireless'", "f:2: network.a.mode: unknown mode \"wireless\"\n  hint: one of bridged, host-only, isolated, routed, nat"},
+		{"[network.a]\nmode=\"\\u001b[31m\"", "f:2: network.a.mode: unknown mode \"\\x1b[31m\"\n  hint: one of bridged, host-only, isolated, routed, nat"},
 		{"[network.a]\nmode=true", "f:2: network.a.mode: want text in quotes, not true without quotes\n  hint: write \"true\""},
 
 		// uplink

@@ -224,6 +224,7 @@ func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 		m.removed[s.Name] = hadRule
 		return control.Port{}, refused(fmt.Errorf("port %s: %w", s.Name, err), control.CodeRefused)
 	}
+	m.refreshGateways()
 	return m.rowOf(s.Name), m.journal()
 }
 
@@ -384,6 +385,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, spec: spec}
 	}
 	m.update(p, p.link, w)
+	m.refreshGateways()
 	return m.portRow(p, spec.Network), m.journal()
 }
 
@@ -411,6 +413,7 @@ func (m *manager) DelPort(name string) error {
 	delete(m.runtime, name)
 	if p != nil {
 		m.detach(p, true)
+		m.refreshGateways()
 		if _, ruled := m.cfg.MatchPort(name); ruled {
 			m.removed[name] = true // until its interface goes, or a reload
 		}

@@ -110,6 +110,7 @@ func (m *manager) plugTogether(calls []*plugging) {
 			c.err = refused(fmt.Errorf("%s: %w", c.spec.HotplugRef, c.err), control.CodeRefused)
 		}
 	}
+	m.refreshGateways()
 	err := m.journal()
 	for _, c := range calls {
 		if c.err == nil {
@@ -318,6 +319,7 @@ func (m *manager) Unplug(ref control.HotplugRef) error {
 	if l, err := host.LinkByIndex(r.ifindex); err == nil {
 		m.undress(l, ref.String())
 	}
+	m.refreshGateways()
 	return m.journal()
 }
 
