@@ -30,6 +30,7 @@ type view struct {
 	ports   []*member // by fdb.PortID, nil where there is none
 	entries []*entry  // by wire.id, nil where there is none
 	hosts   map[netip.Addr]struct{}
+	legs    map[string]*member // the host's, by network: see Locate
 }
 
 // entry is where the frames of an interface come in: its one member, or, on a
@@ -128,7 +129,7 @@ type counters struct {
 
 // build makes the view of the members given; s.mu is held.
 func (s *Switch) build() *view {
-	v := &view{hosts: s.hosts, ports: make([]*member, len(s.attached)), entries: make([]*entry, s.wires)}
+	v := &view{hosts: s.hosts, ports: make([]*member, len(s.attached)), entries: make([]*entry, s.wires), legs: map[string]*member{}}
 	byNet := map[*network][]*member{}
 	byName := map[string]*member{}
 	for id, a := range s.attached {
@@ -140,6 +141,9 @@ func (s *Switch) build() *view {
 		v.enter(m)
 		byNet[m.net] = append(byNet[m.net], m)
 		byName[m.cfg.Name] = m
+		if m.cfg.Role == Host {
+			v.legs[m.cfg.Network] = m
+		}
 	}
 	for _, e := range v.entries {
 		if e != nil && e.rest != nil {

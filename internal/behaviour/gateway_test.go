@@ -144,6 +144,7 @@ network = "dmz"
 	for _, from := range []*testnet.NS{l.host, l.router, l.far} {
 		talk(t, from, "203.0.113.18")
 	}
+	talk(t, l.far, "203.0.113.17") // the host's own
 	sendFile(t, l.g1, l.far, "198.51.100.7", 20<<20)
 	sendFile(t, l.far, l.g1, "203.0.113.18", 20<<20)
 

@@ -110,7 +110,7 @@ func (m *manager) plugTogether(calls []*plugging) {
 			c.err = refused(fmt.Errorf("%s: %w", c.spec.HotplugRef, c.err), control.CodeRefused)
 		}
 	}
-	m.refreshGateways()
+	m.refresh()
 	err := m.journal()
 	for _, c := range calls {
 		if c.err == nil {
@@ -255,8 +255,8 @@ func (m *manager) dress(l host.Link, name string) (host.Link, error) {
 		}
 		m.log.Info("interface renamed", "from", l.Name, "to", name)
 	}
-	if l.MAC != backendMAC() && m.ports[l.Index] == nil {
-		if err := host.SetMAC(l.Index, backendMAC()); err != nil {
+	if m.ports[l.Index] == nil {
+		if err := host.SetMAC(l, backendMAC()); err != nil {
 			m.log.Warn("leave the interface its own address", "err", err)
 		}
 	}
@@ -319,7 +319,7 @@ func (m *manager) Unplug(ref control.HotplugRef) error {
 	if l, err := host.LinkByIndex(r.ifindex); err == nil {
 		m.undress(l, ref.String())
 	}
-	m.refreshGateways()
+	m.refresh()
 	return m.journal()
 }
 

@@ -28,9 +28,12 @@ func Rename(index int, name string) error {
 }
 
 // SetMAC gives a link another address.
-func SetMAC(index int, mac frame.MAC) error {
-	if err := asNoLink(netlink.LinkSetHardwareAddr(ref(index), mac[:])); err != nil {
-		return fmt.Errorf("set address of %s to %s: %w", nameOf(index), mac, err)
+func SetMAC(l Link, mac frame.MAC) error {
+	if l.MAC == mac {
+		return nil
+	}
+	if err := asNoLink(netlink.LinkSetHardwareAddr(ref(l.Index), mac[:])); err != nil {
+		return fmt.Errorf("set MAC address of %s to %s: %w", l.Name, mac, err)
 	}
 	return nil
 }

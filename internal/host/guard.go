@@ -86,6 +86,21 @@ func readGuard(index int, name string) (guardState, error) {
 	return g, nil
 }
 
+// hadClsact reports whether the link has an ingress qdisc that no guard brought: where
+// one of the two is there, its handle says.
+func hadClsact(index int) (bool, error) {
+	for _, name := range []string{guardName, uplinkGuardName} {
+		g, err := readGuard(index, name)
+		if err != nil || g.qdisc == "" {
+			return false, err
+		}
+		if len(g.ours) > 0 {
+			return sealedFromHandle(g.ours[0].handle).HadClsact, nil
+		}
+	}
+	return true, nil
+}
+
 // setGuard attaches the guard unless it is there. Its handle keeps what the
 // link was like before.
 func setGuard(index int, was Sealed) error {

@@ -107,7 +107,11 @@ func setUplinkGuard(index int, g UplinkGuard) error {
 		return err
 	}
 	defer prog.Close() // the filter holds it
-	was := Sealed{HadClsact: state.qdisc != ""}
+	had, err := hadClsact(index)
+	if err != nil {
+		return err
+	}
+	was := Sealed{HadClsact: had}
 	if err := state.attach(index, uplinkGuardName, was.handle(), earlyPriority(state.foreign), prog); err != nil {
 		return err
 	}
