@@ -1,87 +1,58 @@
 package config
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
-const docs = "../../docs/"
-
-// Each key is a row of the manual.
-func TestEveryKeyIsDocumented(t *testing.T) {
-	b, err := os.ReadFile(docs + "configuration.md")
+// Every key has its entry in gxswitch.toml(5), below its table.
+func TestEveryKeyIsInTheManual(t *testing.T) {
+	text, err := os.ReadFile("../../man/gxswitch.toml.5.in")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]bool{}
-	for line := range strings.Lines(string(b)) {
-		cells := strings.Split(line, "|")
-		if len(cells) < 3 {
-			continue
-		}
-		for word := range strings.SplitSeq(cells[1], ",") {
-			rows[strings.Trim(word, " `")] = true
-		}
+	sections := map[string]string{}
+	for _, s := range strings.Split(string(text), "\n.SH ")[1:] {
+		title, body, _ := strings.Cut(s, "\n")
+		sections[strings.Trim(title, `"`)] = body
 	}
-	for table, names := range map[string][]string{
-		"[daemon]": keyNames(daemonKeys()), "[network.NAME]": keyNames(networkKeys()), "[[port]]": keyNames(portKeys()),
-		"dhcp": keyNames(dhcpKeys()), "dns": keyNames(dnsKeys()),
-		"[[network.NAME.host]]": keyNames(hostKeys()), "[[network.NAME.forward]]": keyNames(forwardKeys()),
+	// A table within a network is an entry whose keys are set in below it.
+	for _, table := range strings.Split(sections["[network.NAME]"], "\n.RS\n")[:4] {
+		name := table[strings.LastIndex(table, "\n.B ")+len("\n.B "):]
+		name, _, _ = strings.Cut(name, "\n")
+		_, body, _ := strings.Cut(sections["[network.NAME]"], table+"\n.RS\n")
+		sections[name], _, _ = strings.Cut(body, "\n.RE\n")
+		sections[name] += "\n"
+	}
+	for _, table := range []struct {
+		title string
+		keys  []string
+	}{
+		{"[daemon]", keyNames(daemonKeys())},
+		{"[network.NAME]", keyNames(networkKeys())},
+		{"dhcp", keyNames(dhcpKeys())},
+		{"dns", keyNames(dnsKeys())},
+		{"host", keyNames(hostKeys())},
+		{"forward", keyNames(forwardKeys())},
+		{"[[port]]", keyNames(portKeys()[:len(portKeys())-len(portDefaultKeys())])},
+		{"[defaults.port]", keyNames(portDefaultKeys())},
 	} {
-		for _, name := range names {
-			if !rows[name] {
-				t.Errorf("configuration.md: no row for %s of %s", name, table)
+		if len(table.keys) == 0 {
+			t.Errorf("%s: no keys to look for", table.title)
+		}
+		for _, key := range table.keys {
+			if !strings.Contains(sections[table.title], "\n.TP\n.B "+key+"\n") && !strings.HasPrefix(sections[table.title], ".TP\n.B "+key+"\n") {
+				t.Errorf("man/gxswitch.toml.5.in: no entry for %s in %s", key, table.title)
 			}
 		}
 	}
 }
 
-func keyNames[T any](keys []key[T]) (names []string) {
+func keyNames[T any](keys []key[T]) []string {
+	var names []string
 	for _, k := range keys {
-		if !k.later {
-			names = append(names, k.name)
-		}
+		names = append(names, k.name)
 	}
 	return names
-}
-
-// What the manual shows as a configuration is one: a block that begins with a table
-// is checked. Blocks that show a few keys alone, or ports of networks above, are
-// parts of one.
-func TestDocumentedConfigurationsAreValid(t *testing.T) {
-	files, err := filepath.Glob(docs + "*.md")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	checked := 0
-	for _, file := range append(files, "../../README.md") {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, block := range tomlBlocks(string(b)) {
-			if !strings.Contains(block, "[network.") {
-				continue
-			}
-			checked++
-			name := fmt.Sprintf("%s, TOML block %d", filepath.Base(file), i+1)
-			if _, err := Parse(name, []byte(block)); err != nil {
-				t.Errorf("%s:\n%s\n%v", name, block, err)
-			}
-		}
-	}
-	if checked < 10 {
-		t.Errorf("%d blocks, where are they?", checked)
-	}
-}
-
-func tomlBlocks(text string) (blocks []string) {
-	for _, part := range strings.Split("\n"+text, "\n```toml\n")[1:] {
-		block, _, _ := strings.Cut(part, "\n```")
-		blocks = append(blocks, block)
-	}
-	return blocks
 }
