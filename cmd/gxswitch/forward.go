@@ -52,10 +52,10 @@ func newForwardAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add --network NETWORK --listen PROTO/PORT[-PORT] --to ADDRESS[:PORT]",
 		Short: "Make a forward",
-		Long: `Makes a forward at once. It outlives the daemon's restart; in a configuration a
-[[network.NAME.forward]] table makes one. Without a port the guest's is the same.
-Of a range the first port goes to the guest's, and the others to those that
-follow. A forward goes before what the host itself serves at that port.`,
+		Long: `Makes a forward at once. It outlives the daemon's restart; in a configuration
+a [[network.NAME.forward]] table makes one. Without a port the guest's is the
+same. Of a range the first port goes to the guest's, and the others to those
+that follow. A forward goes before what the host itself serves at that port.`,
 		Example: `  gxswitch forward add --network nat0 --listen tcp/8080 --to 10.20.0.10:80
   gxswitch forward add --network nat0 --listen tcp/8443 --to web1:443
   gxswitch forward add --network nat0 --listen udp/5000-5010 --to 10.20.0.11`,

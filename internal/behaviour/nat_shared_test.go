@@ -25,8 +25,10 @@ network = "nat1"
 // Networks that have one address outside divide the ports; one that leaves it, and
 // comes back, gets no port that another has.
 func TestNATNetworksShareAnAddress(t *testing.T) {
-	l := newInternet(t, "10.20.0.10/24", "10.21.0.10/24", "10.20.0.1")
-	mustRun(t, l.g2, "ip", "route", "replace", "default", "via", "10.21.0.1")
+	l := newMasquerade(t)
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.10/24", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
 	l.start(twoMasquerades)
 	serve(t, l.far, "198.51.100.7:7000")
