@@ -100,3 +100,26 @@ func TestForwardOfTheConfigurationComesBack(t *testing.T) {
 	}
 	c.Close()
 }
+
+// Who wants no proxy ARP wants no announcement of guests either.
+func TestAnnouncementsGoWithProxyARP(t *testing.T) {
+	for _, c := range []struct {
+		key  string
+		told bool
+	}{{"", true}, {"\nproxy_arp = false", false}} {
+		t.Run(strings.TrimSpace(c.key), func(t *testing.T) {
+			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+			const elsewhere = "02:00:00:00:99:99"
+			if err := l.router.Sysctl("net.ipv4.neigh.eth0.locktime", "0"); err != nil {
+				t.Fatal(err)
+			}
+			mustRun(t, l.router, "ip", "neigh", "add", "192.168.1.21", "lladdr", elsewhere, "nud", "stale", "dev", "eth0")
+			l.start(strings.Replace(suse, `uplink = "eth0"`, `uplink = "eth0"`+c.key, 1))
+			talk(t, l.g1, "192.168.1.20")
+			neighbour := mustRun(t, l.router, "ip", "neigh", "show", "192.168.1.21", "dev", "eth0")
+			if told := !strings.Contains(neighbour, elsewhere); told != c.told {
+				t.Errorf("the router was told: %v, want %v: it has %s", told, c.told, neighbour)
+			}
+		})
+	}
+}
