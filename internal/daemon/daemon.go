@@ -91,6 +91,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, sw.Close()) }()
 	m := newManager(sw, log, opt.StateDir)
+	m.file = opt.ConfigFile
 
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
