@@ -74,6 +74,7 @@ var house = []room{
 	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
 	{path: "internal/xen/xentest"},
 	{path: "internal/hotplug", uses: "internal/control internal/xen"},
+	{path: "internal/realxen"}, // inside of a real dom0, its tests alone
 	{path: "internal/version"},
 
 	{path: "internal/testnet", uses: "internal/frame internal/host",
