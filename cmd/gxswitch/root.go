@@ -63,6 +63,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newDNSCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newDoctorCommand(a),
 		newHotplugCommand(a),
 		newForwardCommand(a),
 		newNATCommand(a),
@@ -70,6 +71,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newReloadCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),
+		newManualCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand())
 	return root

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -218,6 +219,22 @@ func (m *manager) stop() {
 	}
 	if err := m.journal(); err != nil {
 		m.log.Error("stop", "err", err)
+	}
+}
+
+// handOver leaves everything to the next daemon, which finds it in the journal.
+func (m *manager) handOver() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log.Info("interfaces are left as they are, for the next daemon")
+	err := m.journal() // with what guards have learned to this moment
+	for _, n := range m.networks {
+		if n.gate != nil && n.gate.nat != nil {
+			err = errors.Join(err, m.saveSessions(n))
+		}
+	}
+	if err != nil {
+		m.log.Error("hand over", "err", err)
 	}
 }
 

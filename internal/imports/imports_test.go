@@ -73,6 +73,7 @@ var house = []room{
 	// that speaks to the machine there.
 	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
 	{path: "internal/xen/xentest"},
+	{path: "internal/doctor", uses: "internal/config internal/control internal/host ports"},
 	{path: "internal/hotplug", uses: "internal/control internal/xen"},
 	{path: "internal/realxen"}, // inside of a real dom0, its tests alone
 	{path: "internal/version"},
@@ -85,7 +86,7 @@ var house = []room{
 		libs: "golang.org/x/net/icmp golang.org/x/net/ipv4"},
 
 	{path: "cmd/gxswitch",
-		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/hotplug internal/version internal/vlan nat shaping",
+		uses: "internal/config internal/control internal/daemon internal/demo internal/doctor internal/filter internal/frame internal/hotplug internal/version internal/vlan nat shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet shaping",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",
