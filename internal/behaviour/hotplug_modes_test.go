@@ -33,8 +33,8 @@ func (d *dom0) destroy(domid int) {
 }
 
 // answered is how many of two ARP requests by the router for an address are.
-func (i *internet) answered(addr string) int {
-	out, _ := run(i.t, i.router, "arping", "-c", "2", "-w", "2", "-I", "eth0", addr)
+func (l *internet) answered(addr string) int {
+	out, _ := run(l.t, l.router, "arping", "-c", "2", "-w", "2", "-I", "eth0", addr)
 	_, after, _ := strings.Cut(out, "Received ")
 	n := 0
 	for _, c := range strings.SplitN(after, " ", 2)[0] {

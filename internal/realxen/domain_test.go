@@ -3,6 +3,7 @@
 package realxen
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gxswitch/internal/xen"
 )
 
 // patience is for what takes a second on a common machine.
@@ -31,9 +34,10 @@ func must(t *testing.T, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
+// await asks rarely: whoever asks takes the one processor from the guests.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); !cond(); time.Sleep(300 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s", what)
 		}
@@ -75,6 +79,34 @@ on_crash = "destroy"
 	return try("xl", "create", file)
 }
 
+// peek is a value of xenstore, "" if there is none.
+func peek(path string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := xen.Dial(ctx, xen.SocketPath(os.Getenv))
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	v, err := c.Read(ctx, path)
+	if err != nil {
+		return ""
+	}
+	return v
+}
+
+func poke(t *testing.T, path, value string) {
+	t.Helper()
+	c, err := xen.Dial(t.Context(), xen.SocketPath(os.Getenv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Write(t.Context(), path, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // id is the domain's number, "" if there is none.
 func (d domain) id() string {
 	out, err := try("xl", "domid", string(d))
@@ -85,29 +117,24 @@ func (d domain) id() string {
 }
 
 // data is where the guest and dom0 talk, see xen/bench/domu-init.
-func (d domain) data(key string) string { return "/local/domain/" + d.id() + "/data/" + key }
-
-func (d domain) read(key string) string {
-	out, err := try("xenstore-read", "-R", d.data(key))
-	if err != nil {
-		return ""
-	}
-	return out
-}
+func (d domain) data() string { return "/local/domain/" + d.id() + "/data/" }
 
 func (d domain) awaitReady(t *testing.T) {
 	t.Helper()
-	await(t, "guest "+string(d), func() bool { return strings.TrimSpace(d.read("ready")) == "1" })
+	data := d.data()
+	await(t, "guest "+string(d), func() bool { return peek(data+"ready") == "1" })
 }
 
 // try runs shell commands in the guest, whatever its network does.
 func (d domain) try(t *testing.T, commands string) (out string, exit int) {
 	t.Helper()
 	seq := strconv.FormatInt(time.Now().UnixNano(), 10)
-	must(t, "xenstore-write", d.data("cmd"), commands, d.data("seq"), seq)
+	data := d.data()
+	poke(t, data+"cmd", commands)
+	poke(t, data+"seq", seq)
 	var done []string
 	await(t, string(d)+" to answer", func() bool {
-		done = strings.Fields(d.read("done"))
+		done = strings.Fields(peek(data + "done"))
 		return len(done) == 3 && done[0] == seq
 	})
 	chunks, err := strconv.Atoi(done[2])
@@ -115,7 +142,7 @@ func (d domain) try(t *testing.T, commands string) (out string, exit int) {
 		t.Fatal(err)
 	}
 	for i := range chunks {
-		out += strings.TrimSuffix(strings.TrimSuffix(d.read("out"+strconv.Itoa(i)), "\n"), ".")
+		out += strings.TrimSuffix(peek(data+"out"+strconv.Itoa(i)), ".")
 	}
 	exit, err = strconv.Atoi(done[1])
 	if err != nil {
