@@ -95,7 +95,7 @@ func (d domain) vif(t *testing.T, nic string) control.Port {
 	return p
 }
 
-// TestCycle is the life of a host, step by step; each needs those before it.
+// TestCycle is the life of a host, step by step; all need the first two.
 func TestCycle(t *testing.T) {
 	for file, text := range map[string]string{configFile: configuration, "/etc/xen/xl.conf": xlConf} {
 		if err := os.MkdirAll("/etc/gxswitch", 0o755); err != nil {
@@ -116,8 +116,8 @@ func TestCycle(t *testing.T) {
 	var daemon *exec.Cmd
 
 	step := func(name string, do func(t *testing.T)) {
-		if t.Failed() {
-			return
+		if t.Failed() && db == "" {
+			return // no step is left that could be done
 		}
 		t.Run(name, do)
 	}
@@ -153,7 +153,7 @@ func TestCycle(t *testing.T) {
 		web.reaches(t, "10.8.0.2")
 	})
 	step("rate", func(t *testing.T) {
-		if p := db.vif(t, "0"); p.RateFrom != "1Mb/s@50ms" || p.RateFromBy != "gxswitch" {
+		if p := db.vif(t, "0"); p.RateFrom != "1Mb/s" || p.RateFromBy != "gxswitch" {
 			t.Errorf("%+v", p)
 		}
 		limited, free := iperf(t, db), iperf(t, web)
