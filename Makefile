@@ -56,6 +56,19 @@ test: ## run every test that needs no other machine (root); a skipped test is a 
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
+# The processor is emulated: it takes some minutes, and nothing in it is a figure
+# of speed.
+XEN_BENCH := bin/xen-bench
+
+.PHONY: test-xen
+test-xen: build ## create, reboot, save and destroy domains on a real Xen, under QEMU (root, Debian on amd64)
+	@.ci/deps qemu-system-x86_64 debootstrap cpio modprobe mke2fs
+	@$(AS_ROOT); $$root xen/bench/build $(XEN_BENCH)
+	@mkdir -p $(XEN_BENCH)/payload
+	CGO_ENABLED=0 GOARCH=amd64 GOAMD64=v1 $(GO) test -c -tags realxen -o $(XEN_BENCH)/payload/realxen.test ./internal/realxen
+	@cp bin/gxswitch xen/vif-gxswitch xen/bench/payload/run $(XEN_BENCH)/payload/
+	xen/bench/run $(XEN_BENCH) $(XEN_BENCH)/payload $(XEN_BENCH)/out 1500
+
 .PHONY: race
 race: ## run the tests under the race detector (root, a C compiler)
 	@.ci/deps $(TEST_PROGRAMS) gcc

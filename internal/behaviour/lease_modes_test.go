@@ -61,19 +61,7 @@ network = "nat0"
 		{g1, []string{"ip=192.168.1.21", "mask=32", "router=192.168.1.20", "dns=192.168.1.20", "domain=dmz"}, "mail.dmz"},
 		{g2, []string{"mask=24", "router=10.20.0.1", "dns=10.20.0.1", "domain=xen"}, "gateway.xen"},
 	} {
-		script, noted := l.hook(`[ "$1" = bound ]`, "$ip/$mask")
-		text := awaitFile(t, script)
-		text = strings.Replace(text, "env >", "ip route replace $router dev eth0\nip route replace default via $router\nenv >", 1)
-		if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		mustRun(t, c.guest, "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script)
-		env := awaitFile(t, noted)
-		for _, want := range c.want {
-			if !strings.Contains("\n"+env, "\n"+want+"\n") {
-				t.Errorf("%s: no %s in\n%s", c.guest.Name, want, env)
-			}
-		}
+		env := l.leaseWithRoutes(c.guest, c.want...)
 		talk(t, c.guest, "192.168.1.1")
 		_, server, _ := strings.Cut(env, "\ndns=")
 		server, _, _ = strings.Cut(server, "\n")
@@ -103,4 +91,25 @@ network = "nat0"
 	if _, ok := leaseOf(l, 3); ok {
 		t.Error("the LAN has a lease")
 	}
+}
+
+// leaseWithRoutes gives a guest what DHCP says, and the way to its router, which
+// may be outside its subnet. It expects of the answer what is wanted, and returns
+// it.
+func (l *lab) leaseWithRoutes(guest *testnet.NS, want ...string) string {
+	l.t.Helper()
+	script, noted := l.hook(`[ "$1" = bound ]`, "$ip/$mask")
+	text := awaitFile(l.t, script)
+	text = strings.Replace(text, "env >", "ip route replace $router dev eth0\nip route replace default via $router\nenv >", 1)
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	mustRun(l.t, guest, "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", script)
+	env := awaitFile(l.t, noted)
+	for _, w := range want {
+		if !strings.Contains("\n"+env, "\n"+w+"\n") {
+			l.t.Errorf("%s: no %s in\n%s", guest.Name, w, env)
+		}
+	}
+	return env
 }

@@ -137,6 +137,7 @@ func (m *manager) dhcpSwitch(network string) dhcpd.Switch {
 			return dhcpd.Port{Name: port, Addr: m.pins.Load().byPort[port], Unlimited: role != dataplane.Guest}
 		},
 		PinnedTo: func(a netip.Addr) string { return m.pins.Load().byAddr[pinned{network, a}] },
+		Gone:     func(port string) bool { return !m.pins.Load().there[port] },
 	}
 }
 

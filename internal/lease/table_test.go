@@ -254,6 +254,28 @@ func TestAPortsAddressFollowsThePort(t *testing.T) {
 	}
 }
 
+// A virtual machine that is started anew is behind another port, perhaps with
+// another MAC. What it had belongs to its new port, once the old one is no more.
+func TestAPortsAddressFollowsItsOwnerToAnotherPort(t *testing.T) {
+	gone := map[string]bool{}
+	cfg := config()
+	cfg.Gone = func(port string) bool { return gone[port] }
+	tab := table(t, cfg)
+	lease(t, tab, Client{MAC: mac(1), Port: "vif1.0", Fixed: ip("203.0.113.5")}, epoch)
+	next := Client{MAC: mac(2), Port: "vif2.0", Fixed: ip("203.0.113.5")}
+	if a, _, err := tab.Offer(next, epoch); err == nil {
+		t.Errorf("%s while its port is there", a)
+	}
+	gone["vif1.0"] = true
+	if _, _, err := tab.Offer(Client{MAC: mac(3), Port: "vif3.0", Requested: ip("203.0.113.5")}, epoch); err != nil {
+		t.Error(err)
+	}
+	lease(t, tab, next, epoch)
+	if l := tab.List(epoch); len(l) != 1 || l[0].MAC != mac(2) || l[0].Port != "vif2.0" {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestAPortHasAShareAndNoMore(t *testing.T) {
 	c := config()
 	c.Last = ip("10.0.0.250")
