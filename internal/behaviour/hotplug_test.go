@@ -111,7 +111,9 @@ func (d *dom0) online(domid, devid int) {
 		return
 	}
 	if g := d.guests[vifName(domid, devid)]; g != nil {
-		awaitOperational(d.t, g, "eth0")
+		if l, err := g.Link("eth0"); err == nil && l.AdminUp { // the guest uses it
+			awaitOperational(d.t, g, "eth0")
+		}
 	}
 }
 
