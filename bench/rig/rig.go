@@ -9,6 +9,8 @@
 //	g0 direct ─────────────────────────────── eth0 d0   the arm "direct":
 //	g1 direct ─────────────────────────────── eth0 d1   no switch at all
 //
+// Links for NAT and VLANs, which are made when asked for too, are in kind.go.
+//
 // Every arm but direct works on the same interfaces p0, p1, … one after the
 // other: Up gives them to the arm, Down takes them back. Parallel sets of links
 // would save that time, but then each arm's links would differ in age, in
