@@ -23,10 +23,10 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The programs that tests use as real clients. ip makes the namespaces.
 TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl \
-	xenstore-read udhcpc dnsmasq dhclient dig
+	xenstore-read udhcpc dnsmasq dhclient dig nft
 
 # What the bench compares with besides the kernel, where it can be had.
-BENCH_PROGRAMS := ovs-vsctl vde_switch
+BENCH_PROGRAMS := ovs-vsctl vde_switch nft
 
 # What needs root runs so: directly, or with sudo, or not at all.
 AS_ROOT = if [ "$$(id -u)" = 0 ]; then root=''; \
