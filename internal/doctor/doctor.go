@@ -61,6 +61,7 @@ type Trial struct {
 	Namespace error // there was none to try in; the others mean nothing
 	Veth      error // without it there was no interface to try on
 	Guard     error // clsact and cls_bpf
+	Uplink    error // the guard of a routed or nat network's uplink
 	Ring      error // AF_PACKET: TPACKET_V2, virtio-net headers
 	TCX       error
 }
@@ -81,6 +82,7 @@ func Examine(m *Machine) []Finding {
 		{"kernel", checkKernel},
 		{"veth", checkVeth},
 		{"guard", checkGuard},
+		{"uplink_guard", checkUplinkGuard},
 		{"ring", checkRing},
 		{"tcx", checkTCX},
 		{"btf", checkBTF},

@@ -143,6 +143,10 @@ func TestChecks(t *testing.T) {
 		{"guard", "guard", trial(Trial{}), []string{"ok clsact|"}},
 		{"no guard", "guard", trial(Trial{Guard: syscall.ENOENT}), []string{"fail no guest's port|cls_bpf"}},
 		{"no bpf for this user", "guard", trial(Trial{Guard: eperm}), []string{"warn can't be tried|as root"}},
+		{"uplink guard", "uplink_guard", trial(Trial{}), []string{"ok routed and nat|"}},
+		{"no uplink guard", "uplink_guard", trial(Trial{Uplink: syscall.EINVAL}), []string{"fail answers for guests of routed and nat networks: invalid argument|see guard"}},
+		{"no root for the uplink guard", "uplink_guard", trial(Trial{Uplink: eperm}), []string{"warn can't be tried|as root"}},
+		{"no veth for the uplink guard", "uplink_guard", trial(Trial{Veth: syscall.EOPNOTSUPP}), []string{"warn can't be tried: operation not supported|"}},
 		{"no veth to guard", "guard", trial(Trial{Veth: syscall.EOPNOTSUPP}), []string{"warn can't be tried: operation not supported|"}},
 		{"ring", "ring", trial(Trial{}), []string{"ok TPACKET_V2|"}},
 		{"no ring", "ring", trial(Trial{Ring: syscall.EAFNOSUPPORT}), []string{"fail no port can be opened|af_packet"}},
@@ -264,7 +268,7 @@ func TestEveryCheckSaysSomething(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(seen) != 18 {
+	if len(seen) != 19 {
 		t.Errorf("%d checks spoke: %v", len(seen), seen)
 	}
 }

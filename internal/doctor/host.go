@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net/netip"
 	"sync"
 
 	"gxswitch/internal/host"
@@ -21,6 +22,7 @@ func (h *thisHost) Try() Trial { return h.try() }
 func try() (t Trial) {
 	t.Veth, t.Namespace = host.Scratch(func(l host.Link) {
 		t.Guard = host.Seal(l)
+		t.Uplink = host.SetUplinkGuard(l, host.UplinkGuard{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 		t.TCX = host.TryTCX(l.Index)
 		p, err := ports.OpenPacket(l.Index, ports.PacketOptions{})
 		if err == nil {
