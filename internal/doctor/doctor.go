@@ -53,6 +53,7 @@ type Machine struct {
 type Host interface {
 	Links() ([]host.Link, error)
 	Offloads(name string) (host.Offloads, error)
+	Takeover(network string, nic host.Link) (warnings []string, err error)
 	Try() Trial
 }
 
@@ -90,10 +91,12 @@ func Examine(m *Machine) []Finding {
 		{"bridge", checkBridges},
 		{"offload", checkOffloads},
 		{"owner", checkOwners},
+		{"takeover", checkTakeover},
 		{"br_netfilter", checkBridgeNetfilter},
 		{"rp_filter", checkReversePath},
 		{"arp_ignore", checkARPIgnore},
 		{"resolver", checkResolver},
+		{"dhcp", checkDHCP},
 		{"xl.conf", checkToolstack},
 	} {
 		for _, f := range c.look(m) {

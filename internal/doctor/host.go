@@ -17,6 +17,13 @@ func (*thisHost) Links() ([]host.Link, error) { return host.Links() }
 
 func (*thisHost) Offloads(name string) (host.Offloads, error) { return host.ReadOffloads(name) }
 
+// Takeover says what would keep a network from having the NIC's addresses, and
+// what may disturb it later.
+func (*thisHost) Takeover(network string, nic host.Link) ([]string, error) {
+	_, err := host.PlanTakeover(network, nic)
+	return host.TakeoverWarnings(network, nic), err
+}
+
 func (h *thisHost) Try() Trial { return h.try() }
 
 func try() (t Trial) {
