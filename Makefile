@@ -52,12 +52,14 @@ run: build ## build, then show guests talking through the switch (root; ARGS="--
 .PHONY: test
 test: ## run every test that needs no other machine (root); a skipped test is a failure
 	@.ci/deps $(TEST_PROGRAMS)
+	@.ci/xen-scripts
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
 .PHONY: race
 race: ## run the tests under the race detector (root, a C compiler)
 	@.ci/deps $(TEST_PROGRAMS) gcc
+	@.ci/xen-scripts
 	@$(AS_ROOT); CGO_ENABLED=1 $(GO) run .ci/gotest.go -race -count=1 -p 1 -timeout 20m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 

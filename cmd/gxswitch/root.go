@@ -64,6 +64,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newStatsCommand(a),
 		newVLANCommand(a),
 		newDoctorCommand(a),
+		newHotplugCommand(a),
 		newForwardCommand(a),
 		newNATCommand(a),
 		newConfigCommand(a),
