@@ -174,7 +174,7 @@ deb: ## build a Debian package in bin (GOARCH=arm64 for another machine)
 
 .PHONY: test-package
 test-package: deb ## install, upgrade, remove and purge the package in a chroot, and run the daemon as its unit does (root)
-	@.ci/deps debootstrap ip ping udhcpc dig mandoc man groff lintian
+	@.ci/deps debootstrap ip ping curl udhcpc dig mandoc man groff lintian
 	@$(AS_ROOT); exec $$root packaging/test
 
 .PHONY: clean
