@@ -230,7 +230,6 @@ limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
   gxswitch network set br0 --uplink-vlan 4093
   gxswitch network set xenbr0 --takeover=false
   gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
-  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
   gxswitch network set lab --dhcp-range 192.168.61.100-192.168.61.199
   gxswitch network set lab --dns-domain xen --dns-upstream 192.0.2.53,system
   gxswitch network set lab --dhcp=false --dns=false`,
