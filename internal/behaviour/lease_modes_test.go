@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -79,6 +80,22 @@ network = "nat0"
 		server, _, _ = strings.Cut(server, "\n")
 		if out := mustRun(t, c.guest, "dig", "@"+server, "+short", "+tries=1", "+time=5", c.name); strings.TrimSpace(out) == "" {
 			t.Errorf("%s: no address of %s", c.guest.Name, c.name)
+		}
+	}
+	// The host is answered by either, whatever address it asks from; the LAN is not,
+	// though it is the LAN's interface that has the one.
+	for _, args := range []string{
+		"@192.168.1.20 mail.dmz", "+tcp @192.168.1.20 mail.dmz", "-b 10.20.0.1 @192.168.1.20 mail.dmz",
+		"@10.20.0.1 gateway.xen", "-b 192.168.1.20 @10.20.0.1 gateway.xen", "-b 127.0.0.1 @10.20.0.1 gateway.xen",
+	} {
+		out := mustRun(t, l.host, append([]string{"dig", "+short", "+tries=1", "+time=2"}, strings.Fields(args)...)...)
+		if net.ParseIP(strings.TrimSpace(out)) == nil {
+			t.Errorf("the host, dig %s: %q", args, out)
+		}
+	}
+	for _, args := range []string{"", "+tcp"} {
+		if out, err := run(t, world, append([]string{"dig"}, strings.Fields("+tries=1 +time=1 @192.168.1.20 mail.dmz "+args)...)...); err == nil {
+			t.Errorf("the LAN, %s: %s", args, out)
 		}
 	}
 	// All that the LAN was sent has arrived: replies to the pings that came after it

@@ -365,6 +365,11 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+	for _, args := range []string{"-b 192.0.2.53", "-b 10.9.0.1", "-b 127.0.0.1", "-b 10.9.0.1 +tcp"} {
+		if got := l.short(l.host, append(strings.Fields(args), "+time=2", "web1.xen")...); got != "NOERROR 10.0.0.10" {
+			t.Errorf("the host, %s: %q", args, got)
+		}
+	}
 	// The way is open: the ping comes through.
 	for from, args := range map[*testnet.NS][]string{l.g2: {"10.0.0.1"}, l.g1: {"-I", "172.31.0.2", "10.0.0.1"}} {
 		if out, err := from.Command(t.Context(), "ping", append([]string{"-c", "1", "-W", "2"}, args...)...).CombinedOutput(); err != nil {
