@@ -98,6 +98,12 @@ network = "nat0"
 			t.Errorf("the LAN, %s: %s", args, out)
 		}
 	}
+	// A host interface that is made anew has the uplink's address again.
+	mustRun(t, l.host, "ip", "link", "del", "dmz")
+	nettest.Wait(t, "the host's name by a new host interface", func() (bool, error) {
+		out, _ := run(t, g1, "dig", "@192.168.1.20", "+short", "+tries=1", "+time=1", "gateway.dmz")
+		return strings.TrimSpace(out) == "192.168.1.20", nil
+	})
 	// All that the LAN was sent has arrived: replies to the pings that came after it
 	// did.
 	frames, b := 0, make([]byte, 2048)

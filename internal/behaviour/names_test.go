@@ -296,7 +296,7 @@ func TestServicesFollowTheHost(t *testing.T) {
 		out, err := run(t, l.host, "ss", "-Hlnu", "sport = 53")
 		return strings.Contains(out, "0.0.0.0:53"), err
 	})
-	l.start(served + allPorts)
+	d := l.start(served + allPorts)
 	l.awaitPort("p1", "up")
 	talk(t, g, "10.9.0.254")
 	s := newStation(t, g, "eth0")
@@ -304,6 +304,9 @@ func TestServicesFollowTheHost(t *testing.T) {
 	n := list[control.Network](l, "network", "show", "lab")
 	if !strings.Contains(n.DNS.Problem, "address already in use") || n.DHCP.Problem != "" {
 		t.Errorf("dns %+v, dhcp %+v", n.DNS, n.DHCP)
+	}
+	if log := d.log.String(); !strings.Contains(log, "hint=\"another DNS server has port 53 of every interface") {
+		t.Error("the log has no hint")
 	}
 	if _, errs, code := l.cli("dns", "query", "gateway.xen"); code != 1 || !strings.Contains(errs, "no network has a DNS server") {
 		t.Errorf("dns query: exit %d, %s", code, errs)
