@@ -104,6 +104,22 @@ network = "nat0"
 		out, _ := run(t, g1, "dig", "@192.168.1.20", "+short", "+tries=1", "+time=1", "gateway.dmz")
 		return strings.TrimSpace(out) == "192.168.1.20", nil
 	})
+	// So has it when the uplink has another.
+	mustRun(t, l.host, "sysctl", "-qw", "net.ipv4.conf.nic.promote_secondaries=1")
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "nic")
+	nettest.Wait(t, "the second address is known", func() (bool, error) {
+		_, err := run(t, g1, "ping", "-c", "1", "-W", "1", "192.168.1.30")
+		return err == nil, nil
+	})
+	mustRun(t, l.host, "ip", "addr", "del", "192.168.1.20/24", "dev", "nic")
+	nettest.Wait(t, "the uplink's new address on the host interface", func() (bool, error) {
+		out, err := run(t, l.host, "ip", "-4", "addr", "show", "dev", "dmz")
+		return strings.Contains(out, "192.168.1.30/32") && !strings.Contains(out, "192.168.1.20"), err
+	})
+	nettest.Wait(t, "answers there", func() (bool, error) {
+		out, _ := run(t, l.host, "dig", "@192.168.1.30", "+short", "+tries=1", "+time=1", "gateway.dmz")
+		return strings.TrimSpace(out) == "192.168.1.30", nil
+	})
 	// All that the LAN was sent has arrived: replies to the pings that came after it
 	// did.
 	frames, b := 0, make([]byte, 2048)
