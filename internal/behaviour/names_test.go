@@ -277,6 +277,13 @@ func TestServicesChangeLive(t *testing.T) {
 	if n := list[control.Network](l, "network", "show", "lab"); n.DNS.Upstream != nil {
 		t.Errorf("%+v", n)
 	}
+	l.must("network", "add", "more", "--mode", "host-only")
+	if _, _, code := l.cli("network", "set", "more", "--address", "10.7.0.1/24", "--dns"); code != 1 {
+		t.Errorf("a port in use: exit %d", code)
+	}
+	if out := mustRun(t, l.host, "ip", "-4", "addr", "show", "dev", "more"); strings.Contains(out, "10.7.0.1") {
+		t.Errorf("what was refused is there:\n%s", out)
+	}
 }
 
 // What keeps a network from being served keeps nobody from using it, and is mended
