@@ -142,6 +142,13 @@ func (u *upstream) answer(self string) dns.HandlerFunc {
 		case "evil.test.", "corp.test.":
 			add(name + " 60 IN A 10.0.0.10")
 			add(name + " 60 IN A 198.51.100.1")
+		case "lost.test.":
+			if u.count(name) == 1 {
+				return
+			}
+			add(name + " 60 IN A 198.51.100.9")
+		case "silent.test.":
+			return
 		case "fail.test.":
 			m.Rcode = dns.RcodeServerFailure
 		default:
@@ -389,6 +396,21 @@ func TestTheHostsServersAreFollowed(t *testing.T) {
 	// One that is dead costs a guest a moment, not the answer.
 	l.system("192.0.2.99", "192.0.2.53")
 	nettest.Wait(t, "the server after a dead one", func() (bool, error) { return l.short(l.g1, "who.test") == "NOERROR 192.0.2.53", nil })
+}
+
+func TestALostQuestionIsAskedAgain(t *testing.T) {
+	l := newLab(t)
+	l.start("")
+	if got := l.short(l.g1, "lost.test"); got != "NOERROR 198.51.100.9" {
+		t.Errorf("got %q", got)
+	}
+	// A server that says nothing is told of before the client gives up.
+	l.system("192.0.2.53", "192.0.2.54", "192.0.2.55")
+	for range 2 {
+		if got := l.short(l.g1, "+time=5", "silent.test"); got != "SERVFAIL" {
+			t.Errorf("got %q", got)
+		}
+	}
 }
 
 func TestACircleEnds(t *testing.T) {
