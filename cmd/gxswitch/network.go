@@ -224,7 +224,8 @@ func newNetworkSet(a *app) *cobra.Command {
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
 		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
-limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
+limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range until
+they are to be renewed.`,
 		Example: `  gxswitch network set lab --ageing 60s
   gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
   gxswitch network set br0 --uplink-vlan 4093

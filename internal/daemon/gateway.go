@@ -267,7 +267,8 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 		return err
 	}
 	n.gate.borrowed = external
-	return errors.Join(host.SetUnnumbered(n.leg.Host), m.serve(n))
+	m.serveOrSay(n)
+	return host.SetUnnumbered(n.leg.Host)
 }
 
 // followExternal gives NAT the address, and its forwards.
