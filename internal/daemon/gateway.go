@@ -671,6 +671,41 @@ func (m *manager) askKernel(link int, addr netip.Addr) {
 	}
 }
 
+// addressesBehind are those of the gateway's neighbours that are behind a guest's
+// port.
+func (m *manager) addressesBehind(p *port, network string) []netip.Addr {
+	n := m.networks[network]
+	if n == nil || n.gate == nil || p.role != dataplane.Guest {
+		return nil
+	}
+	entries, err := m.sw.FDB(network)
+	if err != nil {
+		m.log.Error("neighbours", "port", p.name(), "err", err)
+	}
+	macs := map[frame.MAC]bool{p.want.spec.MAC: true}
+	for _, e := range entries {
+		if e.PortName == p.key(network) {
+			macs[e.Key.MAC()] = true
+		}
+	}
+	var addrs []netip.Addr
+	for a, mac := range m.l3.neighbours[n.leg.Host.Index] {
+		if macs[mac] {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// forgetNeighbours drops guests that are gone: who comes with their addresses next
+// may have another MAC, and what comes for it sooner than the kernel hears of that
+// waits until it is asked for.
+func (m *manager) forgetNeighbours(n *network, addrs []netip.Addr) {
+	for _, a := range addrs {
+		m.forgetNeighbour(n.leg.Host.Index, a)
+	}
+}
+
 // forgetNeighbour drops one that is gone.
 func (m *manager) forgetNeighbour(link int, addr netip.Addr) {
 	delete(m.l3.neighbours[link], addr)
