@@ -40,10 +40,10 @@ type neighbour struct {
 	addr netip.Addr
 }
 
-// askedAtMost bounds the neighbours that are kept fresh.
 const (
-	askedAtMost = 4096
-	askedFor    = 10 * time.Minute // that a neighbour is kept fresh after it was wanted
+	askedAtMost      = 4096             // neighbours that are kept fresh
+	askedFor         = 10 * time.Minute // that a neighbour is kept fresh after it was wanted
+	announceInterval = 2 * time.Second  // at most, from the first announcement to the second (RFC 5227, 1.1)
 )
 
 func newLayer3() layer3 {
@@ -63,6 +63,7 @@ type gate struct {
 	borrowed netip.Addr          // of the uplink, where the network has no address
 	routed   map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said     map[netip.Addr]bool // guests' addresses that the LAN was told of
+	again    []netip.Addr        // of them those that it is to be told of once more
 
 	extra   []config.Forward    // of the command line
 	dropped map[nat.Listen]bool // of the configuration, taken out by the command line
@@ -399,11 +400,30 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 			for _, a := range p.want.spec.IP {
 				if up[a] = a.Is4(); up[a] && !g.said[a] {
 					m.sw.Announce(n.spec.Name, a)
+					g.again = append(g.again, a)
 				}
 			}
 		}
 	}
 	g.said = up
+}
+
+// announceAgain tells the LAN once more of guests that have come: nobody confirms an
+// announcement, so each goes out twice (RFC 5227, 2.3).
+func (m *manager) announceAgain() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.networks {
+		if n.gate == nil {
+			continue
+		}
+		for _, a := range n.gate.again {
+			if n.gate.said[a] {
+				m.sw.Announce(n.spec.Name, a)
+			}
+		}
+		n.gate.again = nil
+	}
 }
 
 // guardFor adds what the network's gateway takes of the packets that come by the
@@ -560,8 +580,9 @@ func (m *manager) routesBy(link int) *gateway.Routes {
 // followLayer3 keeps gateways abreast of the host's addresses, routes and
 // neighbours, and has neighbours resolved that they want.
 func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, routes <-chan []host.Route, neighbours <-chan []host.NeighbourEvent) {
-	freshen := time.NewTicker(10 * time.Second)
+	freshen, again := time.NewTicker(10*time.Second), time.NewTicker(announceInterval)
 	defer freshen.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -592,6 +613,8 @@ func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, r
 			m.resolve(hop)
 		case <-freshen.C:
 			m.forgetAsked()
+		case <-again.C:
+			m.announceAgain()
 		}
 	}
 }
