@@ -478,6 +478,49 @@ func TestATableOutlivesTheProgram(t *testing.T) {
 	}
 }
 
+func TestLeasesEndWithTheirSubnet(t *testing.T) {
+	c := config()
+	c.PinnedTo = func(a netip.Addr) string {
+		if a == ip("203.0.113.5") {
+			return "p9"
+		}
+		return ""
+	}
+	tab := table(t, c)
+	old := client(1)
+	old.Hostname = "mail"
+	lease(t, tab, old, epoch)
+	pinned := lease(t, tab, Client{MAC: mac(9), Port: "p9", Fixed: ip("203.0.113.5")}, epoch)
+	text, err := tab.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.Events()
+
+	c.Subnet, c.First, c.Last, c.Hosts, c.Self = netip.MustParsePrefix("10.1.0.0/24"), ip("10.1.0.10"), ip("10.1.0.13"), nil, nil
+	if err := tab.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	if e := tab.Events(); len(e) != 1 || e[0].Kind != Ended {
+		t.Errorf("events %+v", e)
+	}
+	later := table(t, c)
+	if err := later.Decode(text, epoch); err != nil {
+		t.Fatal(err)
+	}
+	for name, tab := range map[string]*Table{"configured anew": tab, "read from a file": later} {
+		if got := tab.List(epoch); len(got) != 1 || got[0].Addr != pinned.Addr {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if a, ok := tab.Addrs("mail"); ok {
+			t.Errorf("%s: mail is %v", name, a)
+		}
+		if l := lease(t, tab, client(1), epoch); !c.Subnet.Contains(l.Addr) {
+			t.Errorf("%s: %s", name, l.Addr)
+		}
+	}
+}
+
 func TestDamagedFilesAreRefused(t *testing.T) {
 	for _, text := range []string{
 		``, `{`, `[]`, `{"version":2}`,
