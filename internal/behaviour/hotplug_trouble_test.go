@@ -217,6 +217,7 @@ func TestVifsSurviveTheDaemon(t *testing.T) {
 	gx.end(t, syscall.SIGKILL)
 	mustRun(t, d.host, "ip", "link", "del", "vif3.0") // the guest shut down while nobody looked
 	d.store.Remove(backend(3, 0))
+	d.store.Remove("/vm/" + xentest.UUID(1))                 // a migration of web1 to this host failed
 	gx = d.start(strings.Replace(conf, "1Gb/s", "2Gb/s", 1)) // and the administrator was busy
 	check("web0", "vif2.0")
 	if p := d.port("web0"); p.RateTo != "2Gb/s" || d.port("vif3.0") != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
@@ -110,10 +111,20 @@ func readVif(id ID, read func(path string) (string, error)) (Vif, error) {
 	s.take(backend+"gatewaydev", parseGatewayDev(&v.GatewayDev))
 	s.take(backend+"script", parseScript(&v.Script))
 
+	// Two domains with one UUID, as while one is migrated to the host that it is on,
+	// share what xl says of it below vm, and the first of them that goes takes it
+	// along (libxl__destroy_domid).
+	domain := "/local/domain/" + strconv.Itoa(id.DomID)
 	var vm string
-	s.need("/local/domain/"+strconv.Itoa(id.DomID)+"/vm", parseVM(&vm))
-	s.need(vm+"/uuid", parseUUID(&v.UUID))
-	s.need(vm+"/name", parseDomain(&v.Domain))
+	s.need(domain+"/vm", parseVM(&vm))
+	s.take(vm+"/uuid", parseUUID(&v.UUID))
+	s.take(vm+"/name", parseDomain(&v.Domain))
+	if v.UUID == "" && s.err == nil && parseUUID(&v.UUID)(strings.TrimPrefix(vm, "/vm/")) != nil {
+		s.need(vm+"/uuid", parseUUID(&v.UUID))
+	}
+	if v.Domain == "" {
+		s.need(domain+"/name", parseDomain(&v.Domain))
+	}
 	if s.err != nil {
 		return Vif{}, s.err
 	}

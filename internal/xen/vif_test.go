@@ -186,13 +186,32 @@ func TestVifnameLeavesRoomForTheTap(t *testing.T) {
 func TestMissingKeysAreNamed(t *testing.T) {
 	s, c := connect(t)
 	backend := s.AddVif(1, 0, "web1", nil)
-	for _, key := range []string{backend + "/mac", "/local/domain/1/vm", "/vm/" + xentest.UUID(1) + "/uuid", "/vm/" + xentest.UUID(1) + "/name", backend} {
+	for _, key := range []string{backend + "/mac", "/local/domain/1/vm", backend} {
 		s.AddVif(1, 0, "web1", nil)
 		s.Remove(key)
 		_, err := ReadVif(t.Context(), c, ID{1, 0})
 		if e, ok := errors.AsType[*ValueError](err); !ok || !e.Missing || !strings.HasPrefix(e.Key, key) || !strings.Contains(err.Error(), "there is no such key") {
 			t.Errorf("without %s: %v", key, err)
 		}
+	}
+}
+
+// xl destroy of one of two domains with the same UUID.
+func TestWhatXLSaidOfTheVMMayBeGone(t *testing.T) {
+	s, c := connect(t)
+	s.AddVif(1, 0, "web1", nil)
+	s.Remove("/vm/" + xentest.UUID(1))
+	v, err := ReadVif(t.Context(), c, ID{1, 0})
+	if err != nil || v.Domain != "web1" || v.UUID != xentest.UUID(1) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	s.Remove("/local/domain/1/name")
+	if _, err := ReadVif(t.Context(), c, ID{1, 0}); err == nil || !strings.HasPrefix(err.Error(), "/local/domain/1/name: ") {
+		t.Error(err)
+	}
+	s.Set("/local/domain/1/vm", "/vm/1")
+	if _, err := ReadVif(t.Context(), c, ID{1, 0}); err == nil || !strings.HasPrefix(err.Error(), "/vm/1/uuid: ") {
+		t.Error(err)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestXensOwnToolsTakeItForXenstored(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	run("", "exists", "/vm")
-	run("device\nvm", "list", "/local/domain/3")
+	run("device\nname\nvm", "list", "/local/domain/3")
 	run(`vif = ""`+"\n"+` 1 = ""`+"\n"+`  backend = "/local/domain/0/backend/vif/3/1"`+"\n"+`  backend-id = "0"`+"\n"+
 		`  handle = "1"`+"\n"+`  mac = "00:16:3e:00:03:01"`+"\n"+`  state = "1"`, "ls", "/local/domain/3/device")
 	run("", "rm", "/vm")

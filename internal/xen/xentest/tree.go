@@ -62,6 +62,7 @@ func (s *Server) AddVif(domid, devid int, domain string, keys map[string]string)
 		s.Set(frontend+"/"+key, value)
 	}
 	s.Set(fmt.Sprintf("/local/domain/%d/vm", domid), vm)
+	s.Set(fmt.Sprintf("/local/domain/%d/name", domid), domain)
 	s.Set(vm+"/uuid", UUID(domid))
 	s.Set(vm+"/name", domain)
 	return backend
