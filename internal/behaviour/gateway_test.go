@@ -208,6 +208,28 @@ func TestNAT(t *testing.T) {
 	}
 }
 
+// Without an address outside NAT waits for one, and says so from the first.
+func TestNATWaitsForAnAddress(t *testing.T) {
+	l := newMasquerade(t)
+	mustRun(t, l.host, "ip", "addr", "flush", "dev", "eth0")
+	d := l.start(masquerade)
+	const why = "uplink has no IPv4 address, the network waits for one"
+	nettest.Wait(t, "the log to say so", func() (bool, error) { return strings.Contains(d.log.String(), why), nil })
+	if out := l.must("status"); !strings.Contains(out, "network nat0: uplink eth0 has no IPv4 address, the network waits for one") {
+		t.Errorf("status:\n%s", out)
+	}
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.20/24", "dev", "eth0")
+	mustRun(t, l.host, "ip", "route", "add", "default", "via", "192.168.1.1")
+	talk(t, l.g1, "198.51.100.7")
+	if out := l.must("status"); strings.Contains(out, "problem") {
+		t.Errorf("status:\n%s", out)
+	}
+	mustRun(t, l.host, "ip", "link", "del", "eth0")
+	nettest.Wait(t, "status to miss the uplink", func() (bool, error) {
+		return strings.Contains(l.must("status"), "network nat0: uplink eth0 is not there"), nil
+	})
+}
+
 func sysctl(t *testing.T, ns *testnet.NS, key string) (value string) {
 	t.Helper()
 	err := ns.Do(func() error {

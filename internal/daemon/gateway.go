@@ -60,6 +60,8 @@ type gate struct {
 	secret   [2]uint64      // of nat
 	saved    []savedSession // that wait for the external address
 	errors   *gateway.ErrorLimit
+	problem  string              // why nothing passes
+	waits    bool                // for an address of the uplink
 	borrowed netip.Addr          // of the uplink, where the network has no address
 	routed   map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said     map[netip.Addr]bool // guests' addresses that the LAN was told of
@@ -163,7 +165,9 @@ func (m *manager) refreshGateways() {
 			continue
 		}
 		reserve = reserve || n.gate.nat != nil
+		n.gate.problem = ""
 		if err := m.refreshGateway(n, guards); err != nil {
+			n.gate.problem = err.Error()
 			m.log.Error("gateway", "network", n.spec.Name, "err", err)
 		}
 	}
@@ -178,6 +182,7 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		return m.sw.SetGateway(n.spec.Name, nil)
 	}
 	external := m.externalOf(n, out.Index)
+	m.sayIfItWaits(n, external)
 	if err := m.borrowAddress(n, external); err != nil {
 		return err
 	}
@@ -229,6 +234,18 @@ func (m *manager) externalOf(n *network, link int) netip.Addr {
 	return a
 }
 
+// sayIfItWaits tells of an uplink without the address that the network needs.
+func (m *manager) sayIfItWaits(n *network, external netip.Addr) {
+	waits := !external.IsValid() && (n.gate.nat != nil || !n.spec.Address.IsValid())
+	if waits {
+		n.gate.problem = fmt.Sprintf("uplink %s has no IPv4 address, the network waits for one", n.spec.Uplink)
+	}
+	if waits && !n.gate.waits {
+		m.log.Warn("the uplink has no IPv4 address, the network waits for one", "network", n.spec.Name, "uplink", n.spec.Uplink)
+	}
+	n.gate.waits = waits
+}
+
 // borrowAddress gives the host interface of a routed network without an address the
 // uplink's, for the guests to know the host by.
 func (m *manager) borrowAddress(n *network, external netip.Addr) error {
@@ -246,9 +263,7 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 func (m *manager) followExternal(n *network, external netip.Addr) error {
 	t := n.gate.nat
 	if was := t.External(); was != external {
-		if !external.IsValid() {
-			m.log.Warn("the uplink has no IPv4 address, NAT waits for one", "network", n.spec.Name, "uplink", n.spec.Uplink)
-		} else {
+		if external.IsValid() {
 			m.log.Info("NAT", "network", n.spec.Name, "external", external)
 		}
 		if err := t.SetExternal(external); err != nil {
