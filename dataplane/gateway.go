@@ -60,28 +60,41 @@ func (w *worker) gate(v *view, e *entry, f *frame.Frame) bool {
 		gate.port.counters.consumed.Add(n)
 		return true
 	}
-	for _, gate := range e.gates {
-		gw := gate.net.gateway.Load()
-		if gw == nil || gate.way == nil {
-			continue
-		}
-		verdict := gw.Rules.Route(gateway.Outside, f.Raw, 0, w.now)
-		if verdict.To == gateway.Host {
-			continue
-		}
-		c := &gate.port.counters
-		c.received(n, bytes)
-		if gate.from != nil && verdict.To == gateway.ToInside && verdict.Resolved && !w.pace(gate.from, gate, f, gate.way.leg.pvid, false) {
-			return true
-		}
-		if reason := w.carry(v, gate, gate, gateway.Outside, gw, f, verdict); reason != frame.Pass {
-			c.rxDrops[reason].Add(n)
-		} else {
-			c.forwarded.Add(n)
-		}
+	gate, gw, verdict := w.taken(e.gates, f)
+	if gate == nil {
+		return false
+	}
+	c := &gate.port.counters
+	c.received(n, bytes)
+	if gate.from != nil && verdict.To == gateway.ToInside && verdict.Resolved && !w.pace(gate.from, gate, f, gate.way.leg.pvid, false) {
 		return true
 	}
-	return false
+	if reason := w.carry(v, gate, gate, gateway.Outside, gw, f, verdict); reason != frame.Pass {
+		c.rxDrops[reason].Add(n)
+	} else {
+		c.forwarded.Add(n)
+	}
+	return true
+}
+
+// taken asks gateways of one NIC for the one that takes a frame from outside, and
+// what becomes of it; nil: it is the host's. NATs that share an address share its
+// ports: what is of no session here may be of one there.
+func (w *worker) taken(gates []*member, f *frame.Frame) (gate *member, gw *Gateway, verdict gateway.Verdict) {
+	for _, g := range gates {
+		is := g.net.gateway.Load()
+		if is == nil || g.way == nil {
+			continue
+		}
+		switch v := is.Rules.Route(gateway.Outside, f.Raw, 0, w.now); {
+		case v.To == gateway.Host:
+		case v.Reason != frame.NATNoSession:
+			return g, is, v
+		case gate == nil:
+			gate, gw, verdict = g, is, v
+		}
+	}
+	return gate, gw, verdict
 }
 
 func (c *counters) received(packets, bytes uint64) {
@@ -124,16 +137,11 @@ func (w *worker) toGateway(v *view, in, leg *member, f *frame.Frame) (reason fra
 		}
 		return w.carry(v, in, leg, gateway.Inside, gw, f, verdict), true
 	}
-	for _, gate := range leg.gates {
-		gw := gate.net.gateway.Load()
-		if gw == nil || gate.way == nil {
-			continue
-		}
-		if verdict := gw.Rules.Route(gateway.Outside, f.Raw, 0, w.now); verdict.To != gateway.Host {
-			return w.carry(v, in, gate, gateway.Outside, gw, f, verdict), true
-		}
+	gate, gw, verdict := w.taken(leg.gates, f)
+	if gate == nil {
+		return frame.Pass, false
 	}
-	return frame.Pass, false
+	return w.carry(v, in, gate, gateway.Outside, gw, f, verdict), true
 }
 
 // carry does what a gateway said about a frame that came from a side by the port

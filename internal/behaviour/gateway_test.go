@@ -230,6 +230,58 @@ func TestNATWaitsForAnAddress(t *testing.T) {
 	})
 }
 
+// NAT networks divide the ports of their address as they come and go. Connections
+// of the first live on, and both have new ones.
+func TestNATNetworkComesBesideAnother(t *testing.T) {
+	l := newMasquerade(t)
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.11/24", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
+	l.start(`
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+[[port]]
+name = "p1"
+network = "nat0"
+`)
+	serve(t, l.far, "198.51.100.7:7")
+	var all []net.Conn
+	open := func(g *testnet.NS) {
+		for range 20 {
+			c, _, err := ask(g, "", "198.51.100.7:7", "hello")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			all = append(all, c)
+		}
+	}
+	alive := func(all []net.Conn) {
+		t.Helper()
+		for i, c := range all {
+			if _, err := say(c, "still"); err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+	}
+	open(l.g1)
+	l.must("network", "add", "nat1", "--mode", "nat", "--uplink", "eth0", "--address", "10.21.0.1/24")
+	l.must("port", "add", "p2", "--network", "nat1")
+	talk(t, l.g2, "198.51.100.7")
+	alive(all)
+	open(l.g1)
+	open(l.g2)
+	alive(all)
+	for _, c := range all[40:] {
+		c.Close()
+	}
+	l.must("network", "del", "nat1")
+	alive(all[:40])
+	open(l.g1)
+}
+
 func sysctl(t *testing.T, ns *testnet.NS, key string) (value string) {
 	t.Helper()
 	err := ns.Do(func() error {

@@ -87,15 +87,7 @@ func (m *manager) openNAT(n *network) error {
 	if saved.Secret == [2]uint64{} {
 		saved.Secret = [2]uint64{rand.Uint64(), rand.Uint64()}
 	}
-	var err error
-	if n.gate.ports == (host.PortRange{}) {
-		if n.gate.ports, err = m.natPorts(n.spec); err != nil {
-			return err
-		}
-	}
-	table, err := nat.New(nat.Config{
-		Gateway: n.spec.Address, Secret: saved.Secret, FirstPort: n.gate.ports.First, LastPort: n.gate.ports.Last,
-	})
+	table, err := nat.New(nat.Config{Gateway: n.spec.Address, Secret: saved.Secret})
 	if err != nil {
 		return err
 	}
@@ -103,34 +95,37 @@ func (m *manager) openNAT(n *network) error {
 	return nil
 }
 
-// natPorts is the network's part of NAT's ports. Networks that have one address
-// outside divide them: who they are is what the configuration says when the first
-// of them is made, since sessions don't move.
-func (m *manager) natPorts(spec config.Network) (host.PortRange, error) {
-	shares := func(o config.Network) bool {
-		return o.Mode == config.NAT && o.Uplink == spec.Uplink && o.NATAddress == spec.NATAddress
-	}
-	names := []string{spec.Name}
-	for _, o := range append(m.specs(), m.planned...) {
-		if shares(o) {
-			names = append(names, o.Name)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	size := (nat.DefaultLastPort - nat.DefaultFirstPort + 1) / len(names)
-	first := nat.DefaultFirstPort + size*slices.Index(names, spec.Name)
-	mine := host.PortRange{First: uint16(first), Last: uint16(first + size - 1)}
-	for _, o := range m.networks {
-		if o.gate == nil || o.gate.nat == nil || o.spec.Name == spec.Name || !shares(o.spec) {
+// dividePorts gives networks that have one address outside a part of its ports
+// each. Sessions that there are keep theirs when the parts become others.
+func (m *manager) dividePorts() {
+	sharing := map[netip.Addr][]*network{}
+	for _, n := range m.networks {
+		if n.gate == nil || n.gate.nat == nil {
 			continue
 		}
-		if theirs := o.gate.ports; theirs.First <= mine.Last && mine.First <= theirs.Last {
-			return mine, &hinted{fmt.Errorf("network %s has the NAT ports of %s already", o.spec.Name, spec.Uplink),
-				"give one of the two a nat_address, or put both into the configuration and restart the daemon: then they divide the ports"}
+		if out, ok := m.outside(n); ok {
+			external := m.externalOf(n, out.Index)
+			sharing[external] = append(sharing[external], n)
 		}
 	}
-	return mine, nil
+	for _, all := range sharing {
+		slices.SortFunc(all, func(a, b *network) int { return cmp.Compare(a.spec.Name, b.spec.Name) })
+		size := (nat.DefaultLastPort - nat.DefaultFirstPort + 1) / len(all)
+		for i, n := range all {
+			var siblings []*nat.Table
+			for _, o := range all {
+				if o != n {
+					siblings = append(siblings, o.gate.nat)
+				}
+			}
+			n.gate.nat.SetSiblings(siblings)
+			first := nat.DefaultFirstPort + size*i
+			n.gate.ports = host.PortRange{First: uint16(first), Last: uint16(first + size - 1)}
+			if err := n.gate.nat.SetPorts(n.gate.ports.First, n.gate.ports.Last); err != nil {
+				m.log.Error("NAT ports", "network", n.spec.Name, "err", err)
+			}
+		}
+	}
 }
 
 // setGate follows the network's settings, which were old. Other addresses are
@@ -160,6 +155,7 @@ func (m *manager) outside(n *network) (host.Link, bool) {
 func (m *manager) refreshGateways() {
 	guards := map[int]*host.UplinkGuard{}
 	reserve := false
+	m.dividePorts()
 	for _, n := range m.networks {
 		if n.gate == nil {
 			continue
