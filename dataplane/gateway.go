@@ -132,8 +132,17 @@ func (w *worker) toGateway(v *view, in, leg *member, f *frame.Frame) (reason fra
 			return frame.Pass, false
 		}
 		verdict := gw.Rules.Route(gateway.Inside, f.Raw, nat.Guest(in.id), w.now)
-		if verdict.To == gateway.Host {
-			return frame.Pass, false
+		switch verdict.To {
+		case gateway.Host:
+			if gw.NAT != nil { // a NAT answers by its own address, which here is the host's
+				return frame.Pass, false
+			}
+			return w.beside(v, in, leg, gw, f)
+		case gateway.Beside:
+			if reason, taken := w.beside(v, in, leg, gw, f); taken {
+				return reason, true
+			}
+			return frame.NoRoute, true
 		}
 		return w.carry(v, in, leg, gateway.Inside, gw, f, verdict), true
 	}
@@ -142,6 +151,31 @@ func (w *worker) toGateway(v *view, in, leg *member, f *frame.Frame) (reason fra
 		return frame.Pass, false
 	}
 	return w.carry(v, in, gate, gateway.Outside, gw, f, verdict), true
+}
+
+// beside gives a guest's packet to another gateway by the same NIC: to a guest of
+// that, or by its NAT's address. An error is the guest's own gateway's to send.
+func (w *worker) beside(v *view, in, leg *member, gw *Gateway, f *frame.Frame) (reason frame.DropReason, taken bool) {
+	for _, gate := range v.entries[leg.way.gate.port.wire.id].gates {
+		other := gate.net.gateway.Load()
+		if gate.net == leg.net || other == nil || gate.way == nil {
+			continue
+		}
+		verdict := other.Rules.RouteBeside(f.Raw, w.now)
+		if verdict.To == gateway.Host || verdict.Reason == frame.NATNoSession || verdict.Reason == frame.SpoofIP {
+			reason = max(reason, verdict.Reason)
+			continue
+		}
+		if verdict.Error != (gateway.ICMPError{}) {
+			if gw.NAT != nil {
+				gw.NAT.Undo(f.Raw, w.now)
+			}
+			w.complain(in, leg.way, gateway.Inside, gw, f, verdict.Error)
+			verdict.Error = gateway.ICMPError{}
+		}
+		return w.carry(v, in, gate, gateway.Outside, other, f, verdict), true
+	}
+	return reason, reason != frame.Pass
 }
 
 // carry does what a gateway said about a frame that came from a side by the port

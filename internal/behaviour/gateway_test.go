@@ -282,6 +282,86 @@ network = "nat0"
 	open(l.g1)
 }
 
+// Gateways of one uplink reach each other's guests: routed ones by their addresses,
+// and NAT's by its forwards alone. Each way is one hop.
+func TestGatewaysSideBySide(t *testing.T) {
+	l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "203.0.113.18/28", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "203.0.113.17")
+	g3 := l.guest(3)
+	mustRun(t, g3, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, g3, "ip", "addr", "add", "10.20.0.10/24", "dev", "eth0")
+	mustRun(t, g3, "ip", "route", "add", "default", "via", "10.20.0.1")
+	l.start(`
+[network.dmz]
+mode = "routed"
+uplink = "eth0"
+[network.pub]
+mode = "routed"
+uplink = "eth0"
+address = "203.0.113.17/28"
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+[[network.nat0.forward]]
+listen = "tcp/8080"
+to = "10.20.0.10:80"
+[[port]]
+name = "p1"
+network = "dmz"
+ip = ["192.168.1.21"]
+[[port]]
+name = "p2"
+network = "pub"
+[[port]]
+name = "p3"
+network = "nat0"
+`)
+	talk(t, l.g1, "203.0.113.18")
+	talk(t, l.g2, "192.168.1.21")
+	if out := mustRun(t, l.g1, "ping", "-n", "-c", "1", "203.0.113.18"); !strings.Contains(out, "ttl=63") {
+		t.Errorf("not one hop away:\n%s", out)
+	}
+	if out, _ := run(t, l.g1, "ping", "-n", "-c", "1", "-t", "1", "203.0.113.18"); !strings.Contains(out, "From 192.168.1.20 icmp_seq=1 Time to live exceeded") {
+		t.Errorf("TTL 1:\n%s", out)
+	}
+	if out, _ := run(t, l.g1, "ping", "-n", "-c", "1", "-W", "6", "203.0.113.19"); !strings.Contains(out, "Destination Host Unreachable") {
+		t.Errorf("nobody has that address:\n%s", out)
+	}
+	for _, to := range []string{"192.168.1.21", "203.0.113.18"} {
+		talk(t, g3, to)
+		if out, _ := run(t, g3, "ping", "-n", "-c", "1", "-t", "1", to); !strings.Contains(out, "From 10.20.0.1 icmp_seq=1 Time to live exceeded") {
+			t.Errorf("TTL 1:\n%s", out)
+		}
+	}
+	silent(t, l.g1, "10.20.0.10")
+	silent(t, l.g2, "10.20.0.10")
+	for _, to := range []string{"192.168.1.20", "192.168.1.1", "198.51.100.7"} {
+		talk(t, l.g1, to)
+		talk(t, l.g2, to)
+		talk(t, g3, to)
+	}
+
+	serve(t, g3, "10.20.0.10:80")
+	for from, want := range map[*testnet.NS]string{l.g1: "hello from 192.168.1.21:", l.g2: "hello from 203.0.113.18:"} {
+		c, answer, err := ask(from, "", "192.168.1.20:8080", "hello")
+		if err != nil || !strings.HasPrefix(answer, want) {
+			t.Errorf("forward: %q, %v; want %s", answer, err, want)
+			continue
+		}
+		c.Close()
+	}
+	serve(t, l.g1, "192.168.1.21:80")
+	c, answer, err := ask(g3, "", "192.168.1.21:80", "hello")
+	if err != nil || !strings.HasPrefix(answer, "hello from 192.168.1.20:6") {
+		t.Fatalf("from NAT: %q, %v", answer, err)
+	}
+	c.Close()
+}
+
 func sysctl(t *testing.T, ns *testnet.NS, key string) (value string) {
 	t.Helper()
 	err := ns.Do(func() error {

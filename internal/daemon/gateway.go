@@ -188,7 +188,7 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		hosts[a] = struct{}{}
 	}
 	c := gateway.Config{
-		Hosts: hosts, Guests: guests, Routes: m.routesBy(out.Index), Errors: n.gate.errors,
+		Hosts: hosts, Guests: guests, Beside: m.guestsBeside(n), Routes: m.routesBy(out.Index), Errors: n.gate.errors,
 		ProxyARP: n.spec.Mode == config.Routed && n.spec.ProxyARP.Or(true),
 		NAT:      n.gate.nat,
 	}
@@ -329,6 +329,17 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	return slices.Compact(all)
+}
+
+// guestsBeside are the guests of other routed networks by the same uplink: to them
+// the kernel has a route, but none that leads out there.
+func (m *manager) guestsBeside(n *network) (all []netip.Prefix) {
+	for _, o := range m.networks {
+		if o != n && o.spec.Mode == config.Routed && o.spec.Uplink == n.spec.Uplink {
+			all = append(all, m.guestsOf(o)...)
+		}
+	}
+	return all
 }
 
 // tellOfGuests leads the host to guests outside the network's subnet, and tells
