@@ -47,21 +47,18 @@ type unresolved struct {
 
 func (q *waiting) any() bool { return q.count.Load() > 0 }
 
-// await lets a copy of the packet wait. SetGateway may have come between the look
-// for the neighbour and that; it saw nothing that waits, so the packet goes on from
-// here.
-func (w *worker) await(in *member, net *network, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
-	reason := w.enqueueUnresolved(in, net, from, to, verdict, f)
-	if gw := net.gateway.Load(); reason == frame.Pass && gw != nil {
-		if _, known := gw.Neighbours[to].Lookup(verdict.NextHop); known {
-			first := w.sw.workers[0]
-			first.post(func() { first.resume(net, gw) })
-		}
+// await lets a copy of the packet wait, which gw could not send on. A picture that came
+// while gw was looked at has found nothing that waits, perhaps, and the kernel tells
+// nothing twice: so we look again.
+func (w *worker) await(in *member, net *network, gw *Gateway, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
+	reason := w.enlist(in, net, from, to, verdict, f)
+	if now := net.gateway.Load(); now != gw && now != nil && reason == frame.Pass {
+		w.post(func() { w.resume(net, now) })
 	}
 	return reason
 }
 
-func (w *worker) enqueueUnresolved(in *member, net *network, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
+func (w *worker) enlist(in *member, net *network, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
 	hop := Hop{Network: net.cfg.Name, To: to, Addr: verdict.NextHop}
 	q := &net.waiting
 	q.mu.Lock()

@@ -195,7 +195,7 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 		return verdict.Reason
 	}
 	if !verdict.Resolved {
-		return w.await(in, of.net, from, to, verdict, f)
+		return w.await(in, of.net, gw, from, to, verdict, f)
 	}
 	return w.depart(v, in, way, to, gw, f, verdict.Fragment)
 }

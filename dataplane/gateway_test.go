@@ -275,6 +275,41 @@ func TestGatewayWaitsForNeighbours(t *testing.T) {
 }
 
 // What waits is bounded: a guest that asks for everybody fills no memory.
+// A picture may come between a worker's look at the one before and the packet's
+// waiting: nothing waited then, and nobody will tell again.
+func TestGatewayMissesNoNeighbour(t *testing.T) {
+	l := newGatewayLab(t, false)
+	l.know(map[string]string{web1IP: web1MAC}, nil)
+	w := l.sw.workers[0]
+	net := l.sw.networks["gw"]
+	before := net.gateway.Load()
+	l.know(map[string]string{web1IP: web1MAC}, map[string]string{routerIP: routerMAC})
+	w.post(func() {
+		v := w.sw.view.Load()
+		for _, m := range v.ports {
+			if m == nil || m.net != net || m.cfg.Role != Guest || m.cfg.Name != "web1" {
+				continue
+			}
+			var f frame.Frame
+			f.Reset(append(make([]byte, frame.VNetLen), udpFrame(t, web1MAC, legMAC, web1IP, farIP, 5000, 6000, 64)...))
+			if f.Parse() != frame.Pass {
+				t.Error("the test's frame is none")
+				return
+			}
+			verdict := before.Rules.Route(gateway.Inside, f.Raw, nat.Guest(m.id), w.now)
+			if reason := w.carry(v, m, m, gateway.Inside, before, &f, verdict); reason != frame.Pass {
+				t.Errorf("dropped: %v", reason)
+			}
+		}
+	})
+	l.settle()
+	l.settle() // what the first one posted
+	at, p := l.leaves()
+	if want := "02:00:00:00:00:e0 > 02:00:00:00:00:aa 10.20.0.10 > 198.51.100.7 ttl 63"; at != "nic" || looks(p) != want {
+		t.Errorf("by %q\n     %s\nwant %s", at, looks(p), want)
+	}
+}
+
 func TestGatewayBoundsWhatWaits(t *testing.T) {
 	l := newGatewayLab(t, false)
 	l.know(map[string]string{web1IP: web1MAC}, nil)
@@ -552,7 +587,7 @@ func TestGatewayMissesNoNeighbour(t *testing.T) {
 		var f frame.Frame
 		f.Reset(raw)
 		f.Parse()
-		w.await(in, net, gateway.Inside, gateway.Outside, gateway.Verdict{NextHop: netip.MustParseAddr(routerIP)}, &f)
+		w.await(in, net, &Gateway{}, gateway.Inside, gateway.Outside, gateway.Verdict{NextHop: netip.MustParseAddr(routerIP)}, &f)
 	})
 	w.call(func() {}) // behind what await has left to do
 	at, p := l.leaves()

@@ -252,7 +252,8 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 		return err
 	}
 	n.gate.borrowed = external
-	return errors.Join(host.SetUnnumbered(n.leg.Host), m.serve(n))
+	m.serveOrSay(n)
+	return host.SetUnnumbered(n.leg.Host)
 }
 
 // followExternal gives NAT the address, and its forwards.
@@ -310,7 +311,9 @@ func (n *network) target(t config.Target, port uint16) (netip.AddrPort, error) {
 }
 
 // guestsOf are the addresses behind the gateway: the subnet, and those that ports
-// of the network are told to have.
+// of the network are told to have, as long as somebody is there to use them. A
+// domain that is on its way to this host is still at another, whose LAN must not
+// hear of it here.
 func (m *manager) guestsOf(n *network) []netip.Prefix {
 	var all []netip.Prefix
 	if n.spec.Address.IsValid() {
@@ -319,7 +322,7 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 	if n.spec.Mode == config.Routed {
 		for _, p := range m.ports {
 			for _, a := range p.want.spec.IP {
-				if p.role == dataplane.Guest && p.members[0] == n.spec.Name && a.Is4() && !n.spec.Address.Masked().Contains(a) {
+				if p.role == dataplane.Guest && p.link.Running && p.members[0] == n.spec.Name && a.Is4() && !n.spec.Address.Masked().Contains(a) {
 					all = append(all, netip.PrefixFrom(a, 32))
 				}
 			}
@@ -377,9 +380,11 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 				m.log.Error("route to guest", "network", n.spec.Name, "guest", a, "err", err)
 			}
 			delete(g.routed, a)
+			m.forgetNeighbour(n.leg.Host.Index, a) // who comes with it next may have another MAC
 		}
 	}
-	if n.spec.Mode != config.Routed {
+	if n.spec.Mode != config.Routed || !n.spec.ProxyARP.Or(true) {
+		g.said = map[netip.Addr]bool{}
 		return
 	}
 	up := map[netip.Addr]bool{} // behind a port that works
@@ -657,6 +662,14 @@ func (m *manager) resolve(hop dataplane.Hop) {
 func (m *manager) askKernel(link int, addr netip.Addr) {
 	if err := host.Resolve(link, addr); err != nil && !errors.Is(err, host.ErrNoLink) {
 		m.log.Debug("resolve", "neighbour", addr, "err", err)
+	}
+}
+
+// forgetNeighbour drops one that is gone.
+func (m *manager) forgetNeighbour(link int, addr netip.Addr) {
+	delete(m.l3.neighbours[link], addr)
+	if err := host.Unresolve(link, addr); err != nil && !errors.Is(err, host.ErrNoLink) {
+		m.log.Warn("neighbour", "err", err)
 	}
 }
 
