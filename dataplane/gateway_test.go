@@ -571,27 +571,3 @@ func TestGatewayCutsWhatIsTooLong(t *testing.T) {
 		})
 	}
 }
-
-// A neighbour that becomes known between the look for it and the wait is not missed.
-func TestGatewayMissesNoNeighbour(t *testing.T) {
-	l := newGatewayLab(t, false)
-	w, net := l.sw.workers[0], l.sw.networks["gw"]
-	w.call(func() {
-		v := l.sw.view.Load()
-		in := v.ports[0]
-		if in.cfg.Name != "web1" {
-			t.Errorf("port 0 is %s", in.cfg.Name)
-			return
-		}
-		raw := append(make([]byte, frame.VNetLen), udpFrame(t, web1MAC, legMAC, web1IP, farIP, 5000, 6000, 63)...)
-		var f frame.Frame
-		f.Reset(raw)
-		f.Parse()
-		w.await(in, net, &Gateway{}, gateway.Inside, gateway.Outside, gateway.Verdict{NextHop: netip.MustParseAddr(routerIP)}, &f)
-	})
-	w.call(func() {}) // behind what await has left to do
-	at, p := l.leaves()
-	if want := "02:00:00:00:00:e0 > 02:00:00:00:00:aa 10.20.0.10 > 198.51.100.7 ttl 63"; at != "nic" || looks(p) != want {
-		t.Errorf("by %q\n     %s\nwant %s", at, looks(p), want)
-	}
-}
