@@ -60,28 +60,41 @@ func (w *worker) gate(v *view, e *entry, f *frame.Frame) bool {
 		gate.port.counters.consumed.Add(n)
 		return true
 	}
-	for _, gate := range e.gates {
-		gw := gate.net.gateway.Load()
-		if gw == nil || gate.way == nil {
-			continue
-		}
-		verdict := gw.Rules.Route(gateway.Outside, f.Raw, 0, w.now)
-		if verdict.To == gateway.Host {
-			continue
-		}
-		c := &gate.port.counters
-		c.received(n, bytes)
-		if gate.from != nil && verdict.To == gateway.ToInside && verdict.Resolved && !w.pace(gate.from, gate, f, gate.way.leg.pvid, false) {
-			return true
-		}
-		if reason := w.carry(v, gate, gate, gateway.Outside, gw, f, verdict); reason != frame.Pass {
-			c.rxDrops[reason].Add(n)
-		} else {
-			c.forwarded.Add(n)
-		}
+	gate, gw, verdict := w.taken(e.gates, f)
+	if gate == nil {
+		return false
+	}
+	c := &gate.port.counters
+	c.received(n, bytes)
+	if gate.from != nil && verdict.To == gateway.ToInside && verdict.Resolved && !w.pace(gate.from, gate, f, gate.way.leg.pvid, false) {
 		return true
 	}
-	return false
+	if reason := w.carry(v, gate, gate, gateway.Outside, gw, f, verdict); reason != frame.Pass {
+		c.rxDrops[reason].Add(n)
+	} else {
+		c.forwarded.Add(n)
+	}
+	return true
+}
+
+// taken asks gateways of one NIC for the one that takes a frame from outside, and
+// what becomes of it; nil: it is the host's. NATs that share an address share its
+// ports: what is of no session here may be of one there.
+func (w *worker) taken(gates []*member, f *frame.Frame) (gate *member, gw *Gateway, verdict gateway.Verdict) {
+	for _, g := range gates {
+		is := g.net.gateway.Load()
+		if is == nil || g.way == nil {
+			continue
+		}
+		switch v := is.Rules.Route(gateway.Outside, f.Raw, 0, w.now); {
+		case v.To == gateway.Host:
+		case v.Reason != frame.NATNoSession:
+			return g, is, v
+		case gate == nil:
+			gate, gw, verdict = g, is, v
+		}
+	}
+	return gate, gw, verdict
 }
 
 func (c *counters) received(packets, bytes uint64) {
@@ -119,21 +132,50 @@ func (w *worker) toGateway(v *view, in, leg *member, f *frame.Frame) (reason fra
 			return frame.Pass, false
 		}
 		verdict := gw.Rules.Route(gateway.Inside, f.Raw, nat.Guest(in.id), w.now)
-		if verdict.To == gateway.Host {
-			return frame.Pass, false
+		switch verdict.To {
+		case gateway.Host:
+			if gw.NAT != nil { // a NAT answers by its own address, which here is the host's
+				return frame.Pass, false
+			}
+			return w.beside(v, in, leg, gw, f)
+		case gateway.Beside:
+			if reason, taken := w.beside(v, in, leg, gw, f); taken {
+				return reason, true
+			}
+			return frame.NoRoute, true
 		}
 		return w.carry(v, in, leg, gateway.Inside, gw, f, verdict), true
 	}
-	for _, gate := range leg.gates {
-		gw := gate.net.gateway.Load()
-		if gw == nil || gate.way == nil {
+	gate, gw, verdict := w.taken(leg.gates, f)
+	if gate == nil {
+		return frame.Pass, false
+	}
+	return w.carry(v, in, gate, gateway.Outside, gw, f, verdict), true
+}
+
+// beside gives a guest's packet to another gateway by the same NIC: to a guest of
+// that, or by its NAT's address. An error is the guest's own gateway's to send.
+func (w *worker) beside(v *view, in, leg *member, gw *Gateway, f *frame.Frame) (reason frame.DropReason, taken bool) {
+	for _, gate := range v.entries[leg.way.gate.port.wire.id].gates {
+		other := gate.net.gateway.Load()
+		if gate.net == leg.net || other == nil || gate.way == nil {
 			continue
 		}
-		if verdict := gw.Rules.Route(gateway.Outside, f.Raw, 0, w.now); verdict.To != gateway.Host {
-			return w.carry(v, in, gate, gateway.Outside, gw, f, verdict), true
+		verdict := other.Rules.RouteBeside(f.Raw, w.now)
+		if verdict.To == gateway.Host || verdict.Reason == frame.NATNoSession || verdict.Reason == frame.SpoofIP {
+			reason = max(reason, verdict.Reason)
+			continue
 		}
+		if verdict.Error != (gateway.ICMPError{}) {
+			if gw.NAT != nil {
+				gw.NAT.Undo(f.Raw, w.now)
+			}
+			w.complain(in, leg.way, gateway.Inside, gw, f, verdict.Error)
+			verdict.Error = gateway.ICMPError{}
+		}
+		return w.carry(v, in, gate, gateway.Outside, other, f, verdict), true
 	}
-	return frame.Pass, false
+	return reason, reason != frame.Pass
 }
 
 // carry does what a gateway said about a frame that came from a side by the port

@@ -30,6 +30,11 @@
 // of; the host must have it in ip_local_reserved_ports. Inbound packets to other
 // ports are the host's, unless a forward takes them.
 //
+// Tables that share an external address (SetSiblings) divide the range between
+// them. It may be divided anew while sessions live (SetPorts): those keep their
+// ports, also in the range of another table, which leaves them alone. So what is
+// nat_no_session here may be of a session there: the caller asks all of them.
+//
 // Sessions are endpoint-dependent: a port serves many remotes at a time, and
 // answers to none that was not asked (RFC 4787, 4.1 and 5). So the range bounds
 // the sessions to one remote port, not those of the network. See ports.go for

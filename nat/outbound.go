@@ -157,5 +157,6 @@ func (t *Table) declineOutbound(p *packet) Verdict {
 // own pings choose identifiers as they like, and it answers no reply.
 func (t *Table) inRange(p *packet) bool {
 	port := p.key.dport()
-	return p.kind == endpoints && p.key.proto() != protoICMP && port >= t.firstPort && port <= t.lastPort
+	first, last := t.portsNow()
+	return p.kind == endpoints && p.key.proto() != protoICMP && port >= first && port <= last
 }

@@ -30,7 +30,8 @@ const (
 // the resolver that all use does not keep others from it. The caller holds the
 // mutex.
 func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, bool) {
-	size := uint64(t.lastPort-t.firstPort) + 1
+	firstPort, lastPort := t.portsNow()
+	size := uint64(lastPort-firstPort) + 1
 	fs := t.forwards.Load()
 	if t.refused(o) {
 		return key{}, false // nobody is to lose a port for nothing
@@ -47,20 +48,23 @@ func (t *Table) freePort(reply, k key, first uint16, o uint32, now int64) (key, 
 			port = k.sport()
 		case 2:
 			own := makeKey(inside, k.proto(), k.src(), 0, k.sport(), 0)
-			port = t.firstPort + uint16(t.ports.hash(own)>>32*size>>32)
+			port = firstPort + uint16(t.ports.hash(own)>>32*size>>32)
 		case 3:
 			chance = rand.Uint64()
 			fallthrough
 		default:
-			port = t.firstPort + spread(chance, i, size)
+			port = firstPort + spread(chance, i, size)
 		}
 		if i == 0 && port == 0 {
 			continue
 		}
-		if i > 0 && (port < t.firstPort || port > t.lastPort || fs.at(k.proto(), port) != nil) {
+		if i > 0 && (port < firstPort || port > lastPort || fs.at(k.proto(), port) != nil) {
 			continue
 		}
 		free := reply.withDport(port)
+		if t.elsewhere(free) {
+			continue
+		}
 		var m match
 		if !t.findAlive(free, now, &m) {
 			return free, true

@@ -133,7 +133,7 @@ func (t *Table) restore(v Session, now int64) bool {
 		return false
 	}
 	var m match
-	if t.findAlive(k, now, &m) || t.findAlive(r, now, &m) {
+	if t.findAlive(k, now, &m) || t.findAlive(r, now, &m) || !v.Forward && t.elsewhere(r) {
 		return false
 	}
 	var o uint32

@@ -48,20 +48,21 @@ type Config struct {
 // has been used.
 type Table struct {
 	// Of Config, and never changed:
-	gateway             uint32
-	network, mask       uint32
-	firstPort, lastPort uint16
-	limit, guestLimit   int
-	timeouts            [numStates]int32
-	ports               seed
-	seed                seed // of the index
+	gateway           uint32
+	network, mask     uint32
+	limit, guestLimit int
+	timeouts          [numStates]int32
+	ports             seed
+	seed              seed // of the index
 
 	buckets []bucket
 	slots   []slot
 
-	external atomic.Uint32
-	forwards atomic.Pointer[forwards]
-	_        [64]byte // the mutex, which opening takes, apart from what all read
+	external  atomic.Uint32
+	portRange atomic.Uint32 // first<<16 | last
+	forwards  atomic.Pointer[forwards]
+	siblings  atomic.Pointer[[]*Table]
+	_         [64]byte // the mutex, which opening takes, apart from what all read
 
 	// mu guards the fields below, the slots' links, and every change of a slot but
 	// for stamp and tracks.
@@ -102,8 +103,6 @@ func New(c Config) (*Table, error) {
 	t := &Table{
 		gateway:    addressFrom(c.Gateway.Addr()),
 		mask:       ^uint32(0) << (32 - c.Gateway.Bits()),
-		firstPort:  c.FirstPort,
-		lastPort:   c.LastPort,
 		limit:      c.Limit,
 		guestLimit: c.GuestLimit,
 		timeouts:   c.Timeouts.seconds(),
@@ -117,6 +116,8 @@ func New(c Config) (*Table, error) {
 	}
 	t.network = t.gateway & t.mask
 	t.forwards.Store(&forwards{})
+	t.siblings.Store(&[]*Table{})
+	t.portRange.Store(uint32(c.FirstPort)<<16 | uint32(c.LastPort))
 	t.fragments.init()
 	return t, nil
 }
@@ -139,6 +140,39 @@ func (t *Table) SetExternal(a netip.Addr) error {
 		t.fragments.forget()
 	}
 	return nil
+}
+
+// SetPorts changes the range that new sessions get their external ports from.
+// Sessions that there are keep theirs.
+func (t *Table) SetPorts(first, last uint16) error {
+	if first == 0 || last < first {
+		return fmt.Errorf("NAT ports %d-%d: want the lower one first, from 1", first, last)
+	}
+	t.mu.Lock()
+	t.portRange.Store(uint32(first)<<16 | uint32(last))
+	t.mu.Unlock()
+	return nil
+}
+
+// SetSiblings names the tables that have the same external address. Their ranges
+// are to be others; what they have of this one's, sessions from before SetPorts and
+// forwards, is left to them.
+func (t *Table) SetSiblings(siblings []*Table) { t.siblings.Store(&siblings) }
+
+// elsewhere reports whether a sibling takes what comes with that key from outside.
+func (t *Table) elsewhere(k key) bool {
+	for _, s := range *t.siblings.Load() {
+		var m match
+		if s.find(k, &m) || s.forwards.Load().at(k.proto(), k.dport()) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Table) portsNow() (first, last uint16) {
+	is := t.portRange.Load()
+	return uint16(is >> 16), uint16(is)
 }
 
 // External is the address that guests share, the zero Addr if there is none.

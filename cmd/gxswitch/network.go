@@ -42,9 +42,10 @@ func newNetworkList(a *app) *cobra.Command {
 			var rows [][]string
 			for _, n := range networks {
 				rows = append(rows, []string{n.Name, n.Mode, n.Uplink, n.Address, strconv.Itoa(n.MTU),
-					strconv.Itoa(n.Ports), strconv.Itoa(n.FDBEntries)})
+					strconv.Itoa(n.Ports), strconv.Itoa(n.FDBEntries), n.Problem})
 			}
-			return a.printTable(networks, []string{"NETWORK", "MODE", "UPLINK", "ADDRESS", "MTU", "PORTS", "FDB"}, rows)
+			header := []string{"NETWORK", "MODE", "UPLINK", "ADDRESS", "MTU", "PORTS", "FDB", "PROBLEM"}
+			return a.printTable(networks, header, rows)
 		},
 	})
 }
@@ -89,6 +90,9 @@ func newNetworkShow(a *app) *cobra.Command {
 					all = append(all, field{"proxy_arp", n.ProxyARP})
 				case config.NAT:
 					all = append(all, field{"nat_address", n.NATAddress})
+				}
+				if n.Problem != "" {
+					all = append(all, field{"problem", n.Problem})
 				}
 				fields(b, all)
 			})

@@ -80,6 +80,9 @@ func printTree(b *strings.Builder, tree []shown) {
 		if n.MTU != 0 {
 			about = append(about, fmt.Sprintf("mtu %d", n.MTU))
 		}
+		if n.Problem != "" {
+			about = append(about, "("+n.Problem+")")
+		}
 		fmt.Fprintf(b, "%s: %s\n", printable(n.Name), printable(strings.Join(about, ", ")))
 
 		var lines [][]string

@@ -26,7 +26,7 @@ func newStatusCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(s, func(b *strings.Builder) {
-				fields(b, []field{
+				all := []field{
 					{"version", s.Version},
 					{"engine", s.Engine},
 					{"uptime", time.Duration(s.UptimeS) * time.Second},
@@ -35,7 +35,11 @@ func newStatusCommand(a *app) *cobra.Command {
 					{"ports", s.Ports},
 					{"workers", s.Workers},
 					{"config", s.Config},
-				})
+				}
+				for _, p := range s.Problems {
+					all = append(all, field{"problem", p})
+				}
+				fields(b, all)
 			})
 		},
 	}

@@ -62,30 +62,6 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 	}
 }
 
-// A network of the command line finds the ports taken, by whatever name it asks for
-// the address.
-func TestNATPortsAreGivenOnce(t *testing.T) {
-	l := newMasquerade(t)
-	l.start("")
-	l.must("network", "add", "nat0", "--mode", "nat", "--uplink", "eth0", "--address", "10.20.0.1/24")
-	add := []string{"network", "add", "nat1", "--mode", "nat", "--uplink", "eth0", "--address", "10.21.0.1/24"}
-	const taken = "network nat0 has the NAT ports of eth0 already"
-	refused := func(args ...string) {
-		t.Helper()
-		if _, stderr, code := l.cli(args...); code != 1 || !strings.Contains(stderr, taken) {
-			t.Errorf("%v: %d, %s", args, code, stderr)
-		}
-	}
-	refused(add...)
-	refused(append(add, "--nat-address", "192.168.1.20")...)
-	l.must(append(add, "--nat-address", "192.168.1.30")...)
-	refused("network", "set", "nat1", "--nat-address", "")
-	refused("network", "set", "nat1", "--nat-address", "192.168.1.20")
-	if out := l.must("network", "show", "nat1"); !strings.Contains(out, "nat_address: 192.168.1.30") {
-		t.Errorf("what was refused changed something:\n%s", out)
-	}
-}
-
 // What the command line took out of the configuration is back after a reload.
 func TestForwardOfTheConfigurationComesBack(t *testing.T) {
 	l := newMasquerade(t)

@@ -215,6 +215,160 @@ func TestNAT(t *testing.T) {
 	}
 }
 
+// Without an address outside NAT waits for one, and says so from the first.
+func TestNATWaitsForAnAddress(t *testing.T) {
+	l := newMasquerade(t)
+	mustRun(t, l.host, "ip", "addr", "flush", "dev", "eth0")
+	d := l.start(masquerade)
+	const why = "uplink has no IPv4 address, the network waits for one"
+	nettest.Wait(t, "the log to say so", func() (bool, error) { return strings.Contains(d.log.String(), why), nil })
+	if out := l.must("status"); !strings.Contains(out, "network nat0: uplink eth0 has no IPv4 address, the network waits for one") {
+		t.Errorf("status:\n%s", out)
+	}
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.20/24", "dev", "eth0")
+	mustRun(t, l.host, "ip", "route", "add", "default", "via", "192.168.1.1")
+	talk(t, l.g1, "198.51.100.7")
+	if out := l.must("status"); strings.Contains(out, "problem") {
+		t.Errorf("status:\n%s", out)
+	}
+	mustRun(t, l.host, "ip", "link", "del", "eth0")
+	nettest.Wait(t, "status to miss the uplink", func() (bool, error) {
+		return strings.Contains(l.must("status"), "network nat0: uplink eth0 is not there"), nil
+	})
+}
+
+// NAT networks divide the ports of their address as they come and go. Connections
+// of the first live on, and both have new ones.
+func TestNATNetworkComesBesideAnother(t *testing.T) {
+	l := newMasquerade(t)
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.11/24", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
+	l.start(`
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+[[port]]
+name = "p1"
+network = "nat0"
+`)
+	serve(t, l.far, "198.51.100.7:7")
+	var all []net.Conn
+	open := func(g *testnet.NS) {
+		for range 20 {
+			c, _, err := ask(g, "", "198.51.100.7:7", "hello")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			all = append(all, c)
+		}
+	}
+	alive := func(all []net.Conn) {
+		t.Helper()
+		for i, c := range all {
+			if _, err := say(c, "still"); err != nil {
+				t.Fatalf("connection %d: %v", i, err)
+			}
+		}
+	}
+	open(l.g1)
+	l.must("network", "add", "nat1", "--mode", "nat", "--uplink", "eth0", "--address", "10.21.0.1/24")
+	l.must("port", "add", "p2", "--network", "nat1")
+	talk(t, l.g2, "198.51.100.7")
+	alive(all)
+	open(l.g1)
+	open(l.g2)
+	alive(all)
+	for _, c := range all[40:] {
+		c.Close()
+	}
+	l.must("network", "del", "nat1")
+	alive(all[:40])
+	open(l.g1)
+}
+
+// Gateways of one uplink reach each other's guests: routed ones by their addresses,
+// and NAT's by its forwards alone. Each way is one hop.
+func TestGatewaysSideBySide(t *testing.T) {
+	l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "203.0.113.18/28", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "203.0.113.17")
+	g3 := l.guest(3)
+	mustRun(t, g3, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, g3, "ip", "addr", "add", "10.20.0.10/24", "dev", "eth0")
+	mustRun(t, g3, "ip", "route", "add", "default", "via", "10.20.0.1")
+	l.start(`
+[network.dmz]
+mode = "routed"
+uplink = "eth0"
+[network.pub]
+mode = "routed"
+uplink = "eth0"
+address = "203.0.113.17/28"
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+[[network.nat0.forward]]
+listen = "tcp/8080"
+to = "10.20.0.10:80"
+[[port]]
+name = "p1"
+network = "dmz"
+ip = ["192.168.1.21"]
+[[port]]
+name = "p2"
+network = "pub"
+[[port]]
+name = "p3"
+network = "nat0"
+`)
+	talk(t, l.g1, "203.0.113.18")
+	talk(t, l.g2, "192.168.1.21")
+	if out := mustRun(t, l.g1, "ping", "-n", "-c", "1", "203.0.113.18"); !strings.Contains(out, "ttl=63") {
+		t.Errorf("not one hop away:\n%s", out)
+	}
+	if out, _ := run(t, l.g1, "ping", "-n", "-c", "1", "-t", "1", "203.0.113.18"); !strings.Contains(out, "From 192.168.1.20 icmp_seq=1 Time to live exceeded") {
+		t.Errorf("TTL 1:\n%s", out)
+	}
+	if out, _ := run(t, l.g1, "ping", "-n", "-c", "1", "-W", "6", "203.0.113.19"); !strings.Contains(out, "Destination Host Unreachable") {
+		t.Errorf("nobody has that address:\n%s", out)
+	}
+	for _, to := range []string{"192.168.1.21", "203.0.113.18"} {
+		talk(t, g3, to)
+		if out, _ := run(t, g3, "ping", "-n", "-c", "1", "-t", "1", to); !strings.Contains(out, "From 10.20.0.1 icmp_seq=1 Time to live exceeded") {
+			t.Errorf("TTL 1:\n%s", out)
+		}
+	}
+	silent(t, l.g1, "10.20.0.10")
+	silent(t, l.g2, "10.20.0.10")
+	for _, to := range []string{"192.168.1.20", "192.168.1.1", "198.51.100.7"} {
+		talk(t, l.g1, to)
+		talk(t, l.g2, to)
+		talk(t, g3, to)
+	}
+
+	serve(t, g3, "10.20.0.10:80")
+	for from, want := range map[*testnet.NS]string{l.g1: "hello from 192.168.1.21:", l.g2: "hello from 203.0.113.18:"} {
+		c, answer, err := ask(from, "", "192.168.1.20:8080", "hello")
+		if err != nil || !strings.HasPrefix(answer, want) {
+			t.Errorf("forward: %q, %v; want %s", answer, err, want)
+			continue
+		}
+		c.Close()
+	}
+	serve(t, l.g1, "192.168.1.21:80")
+	c, answer, err := ask(g3, "", "192.168.1.21:80", "hello")
+	if err != nil || !strings.HasPrefix(answer, "hello from 192.168.1.20:6") {
+		t.Fatalf("from NAT: %q, %v", answer, err)
+	}
+	c.Close()
+}
+
 func sysctl(t *testing.T, ns *testnet.NS, key string) (value string) {
 	t.Helper()
 	err := ns.Do(func() error {

@@ -526,6 +526,30 @@ func TestTakeoverRefused(t *testing.T) {
 	}
 }
 
+// What a network could not do when the daemon began is no secret of its log.
+func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
+	l := newLAN(t)
+	if _, err := run(t, l.host, "ip", "link", "add", "link", "eth0", "name", "mv0", "type", "macvlan"); err != nil {
+		t.Skip("needs a kernel with macvlan")
+	}
+	l.start(takeover)
+	const why = "mv0 stands on eth0"
+	if n := list[control.Network](l.lab, "network", "show", "xenbr0"); !strings.Contains(n.Problem, why) {
+		t.Errorf("network show: problem %q", n.Problem)
+	}
+	for _, args := range []string{"status", "network list", "network show xenbr0", "show"} {
+		if out := l.must(strings.Fields(args)...); !strings.Contains(out, why) {
+			t.Errorf("%s:\n%s", args, out)
+		}
+	}
+	mustRun(t, l.host, "ip", "link", "del", "mv0")
+	l.must("reload")
+	if out := l.must("status"); strings.Contains(out, "problem") {
+		t.Errorf("mended:\n%s", out)
+	}
+	talk(t, l.router, "10.9.0.100")
+}
+
 // A network waits for its uplink, keeps the addresses while it is out, and takes
 // what somebody adds to it.
 func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {

@@ -22,6 +22,8 @@ type Status struct {
 	Ports    int    `json:"ports"` // attached and absent, without host legs' inner ends
 	Workers  int    `json:"workers"`
 	Config   string `json:"config"` // the file in force, "" without one
+
+	Problems []string `json:"problems,omitempty"` // of networks, each with its name
 }
 
 // Network is one row of GET /v1/networks.
@@ -42,9 +44,10 @@ type Network struct {
 	FDBEntries int     `json:"fdb_entries"`
 	FDBLimit   int     `json:"fdb_limit"`
 	AgeingS    float64 `json:"ageing_s"`
-	Source     string  `json:"source"` // "config" or "runtime": who made it
-	DHCP       DHCP    `json:"dhcp"`   // {} without a server
-	DNS        DNS     `json:"dns"`    // likewise
+	Source     string  `json:"source"`            // "config" or "runtime": who made it
+	DHCP       DHCP    `json:"dhcp"`              // {} without a server
+	DNS        DNS     `json:"dns"`               // likewise
+	Problem    string  `json:"problem,omitempty"` // why it does not do all that it is to
 }
 
 // NetworkSpec is the body of POST /v1/networks; with PATCH, only the fields

@@ -34,6 +34,7 @@ func (m *manager) Status() control.Status {
 	return control.Status{
 		Version: version.String(), Engine: engineName, UptimeS: int64(time.Since(m.started) / time.Second),
 		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
+		Problems: m.networkProblems(),
 	}
 }
 
@@ -68,7 +69,33 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 		row.VLAN = vlanText(n.spec.VLAN)
 	}
 	m.serviceRows(n, &row)
+	row.Problem = m.networkProblem(n)
 	return row
+}
+
+// networkProblem is why the network does not do all that it is to, "" if it does.
+func (m *manager) networkProblem(n *network) string {
+	_, there := m.linkByName(n.spec.Uplink)
+	switch {
+	case n.spec.Uplink != "" && !there:
+		return fmt.Sprintf("uplink %s is not there", n.spec.Uplink)
+	case n.refused.err != nil:
+		return "takeover: " + strings.TrimPrefix(n.refused.err.Error(), "network "+n.spec.Name+": ")
+	case n.gate != nil:
+		return n.gate.problem
+	}
+	return ""
+}
+
+func (m *manager) networkProblems() []string {
+	var all []string
+	for name, n := range m.networks {
+		if p := m.networkProblem(n); p != "" {
+			all = append(all, fmt.Sprintf("network %s: %s", name, p))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (m *manager) networkRowOf(name string) control.Network {

@@ -60,6 +60,8 @@ type gate struct {
 	secret   [2]uint64      // of nat
 	saved    []savedSession // that wait for the external address
 	errors   *gateway.ErrorLimit
+	problem  string              // why nothing passes
+	waits    bool                // for an address of the uplink
 	borrowed netip.Addr          // of the uplink, where the network has no address
 	routed   map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said     map[netip.Addr]bool // guests' addresses that the LAN was told of
@@ -86,15 +88,7 @@ func (m *manager) openNAT(n *network) error {
 	if saved.Secret == [2]uint64{} {
 		saved.Secret = [2]uint64{rand.Uint64(), rand.Uint64()}
 	}
-	var err error
-	if n.gate.ports == (host.PortRange{}) {
-		if n.gate.ports, err = m.natPorts(n.spec); err != nil {
-			return err
-		}
-	}
-	table, err := nat.New(nat.Config{
-		Gateway: n.spec.Address, Secret: saved.Secret, FirstPort: n.gate.ports.First, LastPort: n.gate.ports.Last,
-	})
+	table, err := nat.New(nat.Config{Gateway: n.spec.Address, Secret: saved.Secret})
 	if err != nil {
 		return err
 	}
@@ -102,70 +96,45 @@ func (m *manager) openNAT(n *network) error {
 	return nil
 }
 
-// natPorts is the network's part of NAT's ports. Networks that have one address
-// outside divide them: who they are is what the configuration says when the first
-// of them is made, since sessions don't move.
-func (m *manager) natPorts(spec config.Network) (host.PortRange, error) {
-	external := m.externalBy(spec)
-	shares := func(o config.Network) bool {
-		return o.Mode == config.NAT && o.Uplink == spec.Uplink &&
-			(o.NATAddress == spec.NATAddress || external.IsValid() && m.externalBy(o) == external)
-	}
-	names := []string{spec.Name}
-	for _, o := range append(m.specs(), m.planned...) {
-		if shares(o) {
-			names = append(names, o.Name)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	size := (nat.DefaultLastPort - nat.DefaultFirstPort + 1) / len(names)
-	first := nat.DefaultFirstPort + size*slices.Index(names, spec.Name)
-	mine := host.PortRange{First: uint16(first), Last: uint16(first + size - 1)}
-	for _, o := range m.networks {
-		if o.gate == nil || o.gate.nat == nil || o.spec.Name == spec.Name || !shares(o.spec) {
+// dividePorts gives networks that have one address outside a part of its ports
+// each. Sessions that there are keep theirs when the parts become others.
+func (m *manager) dividePorts() {
+	sharing := map[netip.Addr][]*network{}
+	for _, n := range m.networks {
+		if n.gate == nil || n.gate.nat == nil {
 			continue
 		}
-		if theirs := o.gate.ports; theirs.First <= mine.Last && mine.First <= theirs.Last {
-			return mine, &hinted{fmt.Errorf("network %s has the NAT ports of %s already", o.spec.Name, spec.Uplink),
-				"give one of the two a nat_address, or put both into the configuration and restart the daemon: then they divide the ports"}
+		if out, ok := m.outside(n); ok {
+			external := m.externalOf(n, out.Index)
+			sharing[external] = append(sharing[external], n)
 		}
 	}
-	return mine, nil
-}
-
-// externalBy is the address that a network would have outside, zero if that is not
-// known yet.
-func (m *manager) externalBy(spec config.Network) netip.Addr {
-	n := &network{spec: spec}
-	if out, ok := m.outside(n); ok || spec.NATAddress.IsValid() {
-		return m.externalOf(n, out.Index)
+	for _, all := range sharing {
+		slices.SortFunc(all, func(a, b *network) int { return cmp.Compare(a.spec.Name, b.spec.Name) })
+		size := (nat.DefaultLastPort - nat.DefaultFirstPort + 1) / len(all)
+		for i, n := range all {
+			var siblings []*nat.Table
+			for _, o := range all {
+				if o != n {
+					siblings = append(siblings, o.gate.nat)
+				}
+			}
+			n.gate.nat.SetSiblings(siblings)
+			first := nat.DefaultFirstPort + size*i
+			n.gate.ports = host.PortRange{First: uint16(first), Last: uint16(first + size - 1)}
+			if err := n.gate.nat.SetPorts(n.gate.ports.First, n.gate.ports.Last); err != nil {
+				m.log.Error("NAT ports", "network", n.spec.Name, "err", err)
+			}
+		}
 	}
-	return netip.Addr{}
 }
 
-// newPorts are the NAT ports of a network whose settings are about to change: with
-// another address outside it shares them with others.
-func (m *manager) newPorts(n *network, spec config.Network) (host.PortRange, error) {
-	if n.gate == nil || n.gate.nat == nil || spec.NATAddress == n.spec.NATAddress {
-		return host.PortRange{}, nil
-	}
-	return m.natPorts(spec)
-}
-
-// setGate follows the network's settings, which were old. Other addresses and other
-// ports, if there are any, are other sessions.
-func (m *manager) setGate(n *network, old config.Network, ports host.PortRange) error {
-	if n.gate == nil {
+// setGate follows the network's settings, which were old. Other addresses are
+// other sessions.
+func (m *manager) setGate(n *network, old config.Network) error {
+	if n.gate == nil || n.spec.Address == old.Address {
 		return nil
 	}
-	if ports == (host.PortRange{}) {
-		ports = n.gate.ports
-	}
-	if n.spec.Address == old.Address && ports == n.gate.ports {
-		return nil
-	}
-	n.gate.ports = ports
 	err := m.openNAT(n)
 	n.gate.saved = nil
 	return err
@@ -187,12 +156,15 @@ func (m *manager) outside(n *network) (host.Link, bool) {
 func (m *manager) refreshGateways() {
 	guards := map[int]*host.UplinkGuard{}
 	reserve := false
+	m.dividePorts()
 	for _, n := range m.networks {
 		if n.gate == nil {
 			continue
 		}
 		reserve = reserve || n.gate.nat != nil
+		n.gate.problem = ""
 		if err := m.refreshGateway(n, guards); err != nil {
+			n.gate.problem = err.Error()
 			m.log.Error("gateway", "network", n.spec.Name, "err", err)
 		}
 	}
@@ -207,6 +179,7 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		return m.sw.SetGateway(n.spec.Name, nil)
 	}
 	external := m.externalOf(n, out.Index)
+	m.sayIfItWaits(n, external)
 	if err := m.borrowAddress(n, external); err != nil {
 		return err
 	}
@@ -216,7 +189,7 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		hosts[a] = struct{}{}
 	}
 	c := gateway.Config{
-		Hosts: hosts, Guests: guests, Routes: m.routesBy(out.Index), Errors: n.gate.errors,
+		Hosts: hosts, Guests: guests, Beside: m.guestsBeside(n), Routes: m.routesBy(out.Index), Errors: n.gate.errors,
 		ProxyARP: n.spec.Mode == config.Routed && n.spec.ProxyARP.Or(true),
 		NAT:      n.gate.nat,
 	}
@@ -258,6 +231,18 @@ func (m *manager) externalOf(n *network, link int) netip.Addr {
 	return a
 }
 
+// sayIfItWaits tells of an uplink without the address that the network needs.
+func (m *manager) sayIfItWaits(n *network, external netip.Addr) {
+	waits := !external.IsValid() && (n.gate.nat != nil || !n.spec.Address.IsValid())
+	if waits {
+		n.gate.problem = fmt.Sprintf("uplink %s has no IPv4 address, the network waits for one", n.spec.Uplink)
+	}
+	if waits && !n.gate.waits {
+		m.log.Warn("the uplink has no IPv4 address, the network waits for one", "network", n.spec.Name, "uplink", n.spec.Uplink)
+	}
+	n.gate.waits = waits
+}
+
 // borrowAddress gives the host interface of a routed network without an address the
 // uplink's, for the guests to know the host by.
 func (m *manager) borrowAddress(n *network, external netip.Addr) error {
@@ -276,9 +261,7 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 func (m *manager) followExternal(n *network, external netip.Addr) error {
 	t := n.gate.nat
 	if was := t.External(); was != external {
-		if !external.IsValid() {
-			m.log.Warn("the uplink has no IPv4 address, NAT waits for one", "network", n.spec.Name, "uplink", n.spec.Uplink)
-		} else {
+		if external.IsValid() {
 			m.log.Info("NAT", "network", n.spec.Name, "external", external)
 		}
 		if err := t.SetExternal(external); err != nil {
@@ -350,6 +333,17 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	return slices.Compact(all)
+}
+
+// guestsBeside are the guests of other routed networks by the same uplink: to them
+// the kernel has a route, but none that leads out there.
+func (m *manager) guestsBeside(n *network) (all []netip.Prefix) {
+	for _, o := range m.networks {
+		if o != n && o.spec.Mode == config.Routed && o.spec.Uplink == n.spec.Uplink {
+			all = append(all, m.guestsOf(o)...)
+		}
+	}
+	return all
 }
 
 // tellOfGuests leads the host to guests outside the network's subnet, and tells

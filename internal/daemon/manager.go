@@ -46,8 +46,7 @@ type manager struct {
 	claims   map[int]*net.UnixConn   // by ifindex: see claim
 	leases   map[int]learned         // by ifindex, as of the last journal
 	l3       layer3
-	planned  []config.Network // that are to be: see natPorts
-	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
+	reserved string // ports that were taken from the host's own connections, as host.RestorePorts takes them
 
 	takeovers map[string]*host.Takeover // by network
 }
@@ -159,7 +158,6 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if st.Takeovers != nil { // before anything that may fail: stop gives them back
 		m.takeovers = st.Takeovers
 	}
-	m.planned = append(slices.Clone(cfg.Networks), st.Networks...)
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
 			return err

@@ -107,17 +107,13 @@ func (m *manager) dropLeg(n *network) {
 // and none of setNetwork's.
 func (m *manager) setNetwork(n *network, spec config.Network) error {
 	old := n.spec
-	ports, err := m.newPorts(n, spec)
-	if err != nil {
-		return fmt.Errorf("network %s: %w", spec.Name, err)
-	}
 	if !spec.Takeover {
 		if err := m.giveBack(spec.Name); err != nil {
 			return err
 		}
 	}
 	n.spec, n.refused = spec, refusal{}
-	err = m.claimLeg(n)
+	err := m.claimLeg(n)
 	if err == nil {
 		err = m.ensureLeg(n)
 	}
@@ -137,7 +133,7 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
-	if err := m.setGate(n, old, ports); err != nil {
+	if err := m.setGate(n, old); err != nil {
 		return err
 	}
 	m.settleAll() // its ports may have another MTU, VLANs or rates

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -32,7 +31,6 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	var changes []string
 	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
 
-	m.planned = slices.Clone(cfg.Networks)
 	keep := map[string]bool{}
 	var added []*network
 	for _, spec := range cfg.Networks {

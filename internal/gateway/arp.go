@@ -60,9 +60,9 @@ func (g *Gateway) speaksFor(from Side, asker, target uint32) bool {
 	by, about := g.classes.lookup(asker), g.classes.lookup(target)
 	if from == Outside {
 		mine := g.proxyARP && about == guest || about == elsewhere && g.nat != nil && g.nat.External() == addr4(target)
-		return mine && (asker == 0 || by == elsewhere || asker>>16 == 0xa9fe)
+		return mine && (asker == 0 || by == elsewhere || by == beside || asker>>16 == 0xa9fe)
 	}
-	return by == guest && about == elsewhere && g.routes.next(target) != noRoute
+	return by == guest && (about == beside || about == elsewhere && g.routes.next(target) != noRoute)
 }
 
 // AppendAnnouncement appends a frame, with its virtio-net header, that tells the

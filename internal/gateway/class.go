@@ -15,13 +15,16 @@ const (
 	host                 // in Config.Hosts
 	group                // multicast, and the limited broadcast: what is heard on a link
 	unroutable           // this network, loopback, link-local, reserved
+	beside               // in Config.Beside
 )
 
 // isGroup tells a destination that is for all, or some, on a link.
 func isGroup(c class) bool { return c == group || c == guestBroadcast }
 
 // isStation tells a source that answers can be routed to (RFC 1812, 5.3.7).
-func isStation(c class) bool { return c == guest || c == elsewhere || c == host }
+func isStation(c class) bool {
+	return c == guest || c == elsewhere || c == host || c == beside
+}
 
 // blocks are the addresses that are no station's, or none that is routed
 // (RFC 6890, 2.2.2; RFC 3927, 2.7).
@@ -37,8 +40,8 @@ func blocks() []span {
 }
 
 // classify says of every address what it is. Where an address is both, it is the
-// host's rather than a guest's.
-func classify(hosts map[netip.Addr]struct{}, guests []netip.Prefix) (ranges, error) {
+// host's rather than a guest's, and ours rather than another gateway's.
+func classify(hosts map[netip.Addr]struct{}, guests, others []netip.Prefix) (ranges, error) {
 	blocks := blocks()
 	spans := make([]span, 0, len(hosts)+len(guests)+len(blocks))
 	for a := range hosts {
@@ -56,6 +59,11 @@ func classify(hosts map[netip.Addr]struct{}, guests []netip.Prefix) (ranges, err
 			}
 		}
 		spans = append(spans, span{prefix: p, value: guest, last: guestBroadcast, hasLast: p.Bits() <= 30})
+	}
+	for _, p := range others {
+		if p.IsValid() && p.Addr().Is4() {
+			spans = append(spans, span{prefix: p, value: beside})
+		}
 	}
 	return newRanges(append(spans, blocks...), elsewhere), nil
 }

@@ -10,7 +10,9 @@
 // # What becomes of a packet
 //
 // The first row that fits. G is an address of Config.Guests that is not the
-// host's, H one of Config.Hosts, E the NAT's external and W its inside address.
+// host's, H one of Config.Hosts, B one of Config.Beside, E the NAT's external and W
+// its inside address. What RouteBeside is asked about is from outside, but from H is
+// no spoofing.
 //
 //	from     packet                                           verdict
 //	both     not IPv4                                         host
@@ -23,6 +25,7 @@
 //	         from a multicast or broadcast address            no_route
 //	         not from G                                       spoof_ip
 //	         to G                                             to inside
+//	         to B                                             beside, through the NAT
 //	         no route by the uplink                           no_route, error
 //	         else                                             to outside, through the NAT
 //

@@ -86,7 +86,11 @@ func (g *Gateway) mayTell(from Side, raw []byte, p *packet) bool {
 	if from == Outside {
 		sender = elsewhere
 	}
-	if isGroup(g.classes.lookup(p.dst)) || g.classes.lookup(p.src) != sender {
+	src := g.classes.lookup(p.src)
+	if src == beside && from == Outside {
+		src = elsewhere
+	}
+	if isGroup(g.classes.lookup(p.dst)) || src != sender {
 		return false
 	}
 	if p.fragmentWord()&fragmentOffset != 0 {

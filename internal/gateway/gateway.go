@@ -33,6 +33,7 @@ type Config struct {
 	Link       [2]Link                 // by Side
 	Hosts      map[netip.Addr]struct{} // the machine's own addresses, of either family; New copies them
 	Guests     []netip.Prefix          // which addresses are inside; empty: the NAT's network
+	Beside     []netip.Prefix          // guests, with addresses of their own, of other gateways by the same uplink
 	Routes     *Routes                 // by the uplink; nil: none
 	Neighbours [2]*Neighbours          // by Side; nil: none is known
 	ProxyARP   bool                    // answer on the uplink for Guests
@@ -98,6 +99,6 @@ func New(c Config) (*Gateway, error) {
 		g.errors = NewErrorLimit()
 	}
 	var err error
-	g.classes, err = classify(c.Hosts, c.Guests)
+	g.classes, err = classify(c.Hosts, c.Guests, c.Beside)
 	return g, err
 }

@@ -26,7 +26,22 @@ func (g *Gateway) Route(from Side, raw []byte, port nat.Guest, now int64) Verdic
 	if from == Inside {
 		return g.fromInside(raw, &p, port, now)
 	}
-	return g.fromOutside(raw, &p, now)
+	return g.fromOutside(raw, &p, false, now)
+}
+
+// RouteBeside is Route for a packet of a guest of another gateway by the same
+// uplink, which that one has not sent anywhere: its verdict was Host or Beside. The
+// packet is taken as if it came from outside, but may have the host's address, that
+// NAT gave it.
+func (g *Gateway) RouteBeside(raw []byte, now int64) Verdict {
+	var p packet
+	switch {
+	case !isIPv4(raw):
+		return Verdict{To: Host}
+	case !p.parse(raw):
+		return drop(frame.Malformed)
+	}
+	return g.fromOutside(raw, &p, true, now)
 }
 
 func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) Verdict {
@@ -43,6 +58,8 @@ func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) V
 		return drop(frame.SpoofIP)
 	case dst == guest:
 		return g.forward(raw, p, Inside, p.dst)
+	case dst == beside:
+		return g.toBeside(raw, port, now)
 	}
 	next := g.routes.next(p.dst)
 	if next == noRoute {
@@ -64,15 +81,29 @@ func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) V
 	return g.send(raw, v, Outside, next)
 }
 
+// toBeside leaves a packet to another gateway, which takes the hop off.
+func (g *Gateway) toBeside(raw []byte, port nat.Guest, now int64) Verdict {
+	if g.nat == nil {
+		return Verdict{To: Beside}
+	}
+	switch n := g.nat.Outbound(raw, port, now); n.To {
+	case nat.Dropped:
+		return g.declined(n)
+	case nat.Host:
+		return Verdict{To: Host}
+	}
+	return Verdict{To: Beside}
+}
+
 // isNATs is true of the addresses where a guest's packet may be for a forward.
 func (g *Gateway) isNATs(a uint32) bool {
 	return g.nat != nil && a != 0 && (a == g.natGateway || a == addressFrom(g.nat.External()))
 }
 
-func (g *Gateway) fromOutside(raw []byte, p *packet, now int64) Verdict {
+func (g *Gateway) fromOutside(raw []byte, p *packet, byOther bool, now int64) Verdict {
 	src, dst := g.classes.lookup(p.src), g.classes.lookup(p.dst)
 	switch {
-	case src == guest || src == guestBroadcast || src == host:
+	case src == guest || src == guestBroadcast || src == host && !byOther:
 		return drop(frame.SpoofIP)
 	case dst == guestBroadcast:
 		return drop(frame.NoRoute)

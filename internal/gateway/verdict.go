@@ -26,17 +26,18 @@ type Verdict struct {
 // Place is where a packet goes.
 type Place uint8
 
-// The places. A packet to a side has been rewritten, one that is dropped or the
-// Host's has not.
+// The places. A packet to a side has been rewritten, and one to another gateway by
+// NAT; one that is dropped or the Host's has not.
 const (
 	Dropped Place = iota
 	Host          // to the host's own stack
 	ToInside
 	ToOutside
+	Beside // to the gateway whose guest it is for: see RouteBeside
 )
 
 func (p Place) String() string {
-	return [...]string{"dropped", "host", "to inside", "to outside"}[p]
+	return [...]string{"dropped", "host", "to inside", "to outside", "beside"}[p]
 }
 
 func drop(r frame.DropReason) Verdict { return Verdict{Reason: r} }
