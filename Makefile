@@ -78,6 +78,13 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv bin/golangci-lint $@
 
+.PHONY: generate
+generate: ## compile the eBPF program anew (clang, libbpf's headers)
+	@.ci/deps clang llvm-strip
+	@[ -e /usr/include/bpf/bpf_helpers.h ] || { echo "missing: bpf/bpf_helpers.h" >&2; \
+		echo "hint: as root: apt-get install libbpf-dev" >&2; exit 1; }
+	$(GO) generate ./internal/fastpath
+
 .PHONY: fuzz
 fuzz: ## fuzz every Fuzz test for FUZZTIME each (default 20s)
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

@@ -99,10 +99,15 @@ func (r *receiveRing) open(ifindex int, opt PacketOptions) error {
 		return fmt.Errorf("bind: %w", err)
 	}
 	if opt.Promiscuous {
-		mreq := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
-		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
-			return fmt.Errorf("promiscuous mode: %w", err)
-		}
+		return setPromiscuous(fd, ifindex)
+	}
+	return nil
+}
+
+func setPromiscuous(fd, ifindex int) error {
+	mreq := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+		return fmt.Errorf("promiscuous mode: %w", err)
 	}
 	return nil
 }
@@ -154,7 +159,10 @@ func (p *Packet) Read(batch []frame.Frame, buf *Buffers) int {
 			}
 		}
 		if status&unix.TP_STATUS_VLAN_VALID != 0 {
-			if h.vlanTPID == frame.EtherTypeVLAN {
+			if p.options.Trunk {
+				f.Source = h.vlanTCI
+				f.Untag() // the frame's own tag, which the other has pushed into it
+			} else if h.vlanTPID == frame.EtherTypeVLAN {
 				f.TCI, f.Tagged = h.vlanTCI, true
 			} else {
 				f.Raw = frame.Retag(mem, frame.TagLen, h.vlanTPID, h.vlanTCI)

@@ -50,8 +50,11 @@ var house = []room{
 		kernel: "a port is a packet socket"},
 	{path: "ports/porttest", uses: "internal/frame ports",
 		kernel: "the suite polls a port's descriptor as a worker does"},
-	{path: "dataplane", uses: "fdb internal/filter internal/frame internal/vlan ports shaping",
+	{path: "dataplane", uses: "fdb internal/fastpath internal/filter internal/frame internal/vlan ports shaping",
 		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
+
+	{path: "internal/fastpath", uses: "fdb internal/frame internal/vlan ports",
+		kernel: "it is the engine in the kernel"},
 
 	{path: "internal/config", uses: "internal/filter internal/frame internal/vlan shaping", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",
