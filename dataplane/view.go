@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"gxswitch/fdb"
+	"gxswitch/internal/fastpath"
 	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
@@ -29,6 +30,7 @@ func (r Role) String() string { return [...]string{"guest", "uplink", "host"}[r]
 type view struct {
 	ports   []*member // by fdb.PortID, nil where there is none
 	entries []*entry  // by wire.id, nil where there is none
+	fast    []*entry  // of the Kernel's ports, by their number
 	hosts   map[netip.Addr]struct{}
 }
 
@@ -40,6 +42,7 @@ type entry struct {
 	byVLAN *[4096]*member // where one is nil
 	rest   *member        // for what byVLAN does not have, untagged frames too; nil: refused
 	first  *member        // who counts what is refused
+	many   bool           // a way from the kernel: of no member, each frame says of which port it is
 }
 
 // member is a port as one view has it.
@@ -66,6 +69,7 @@ type member struct {
 
 // network outlives views.
 type network struct {
+	number  uint32        // the Kernel's; 0 without one
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table
 	flooded atomic.Uint64
@@ -109,7 +113,9 @@ type port struct {
 	names    bool // its VLANs are few: see VLANStats
 	guard    *filter.Guard
 	storm    *filter.Storm
-	from, to *pacer // kept when a limit is lifted: they may hold frames
+	from, to *pacer         // kept when a limit is lifted: they may hold frames
+	rules    fastpath.Rules // that the Kernel follows, if told
+	told     bool
 }
 
 // counters of one port. Workers add to them once a batch and port.
@@ -135,6 +141,7 @@ func (s *Switch) build() *view {
 		byNet[m.net] = append(byNet[m.net], m)
 		byName[m.cfg.Name] = m
 	}
+	v.enterFast(s)
 	for _, e := range v.entries {
 		if e != nil && e.rest != nil {
 			e.rest.others = e.byVLAN

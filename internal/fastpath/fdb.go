@@ -14,8 +14,8 @@ import (
 type Entry struct {
 	Network    uint32
 	Key        fdb.Key
-	IfIndex    int
-	AgeSeconds int64 // since the last frame that the program saw of it
+	Port       uint16 // its Number; 0 if the interface is not that port's any more
+	AgeSeconds int64  // since the last frame that the program saw of it
 }
 
 // Network is the number of a network. A name keeps its number while the network
@@ -116,11 +116,21 @@ func (e *Engine) Delete(network uint32, k fdb.Key) error {
 
 // Entries hands every address that the program knows to f.
 func (e *Engine) Entries(f func(Entry)) error {
+	e.mu.Lock()
+	at := map[uint32]uint16{} // by ifindex
+	for _, p := range e.ports {
+		if p != nil {
+			at[uint32(p.ifindex)] = p.number
+		}
+	}
+	e.mu.Unlock()
+	now := stampNow()
 	return e.entries(func(k *objectStation, v *objectPlace) {
-		f(Entry{
-			Network: k.Network, Key: fdb.MakeKey(k.Vlan, k.Mac), IfIndex: int(v.Ifindex),
-			AgeSeconds: int64(stampNow()-v.Stamp) << stampShift / 1e9,
-		})
+		en := Entry{Network: k.Network, Key: fdb.MakeKey(k.Vlan, k.Mac), AgeSeconds: int64(int32(now-v.Stamp)) << stampShift / 1e9}
+		if at[v.Ifindex] == uint16(v.Port) {
+			en.Port = uint16(v.Port)
+		}
+		f(en)
 	})
 }
 

@@ -47,8 +47,6 @@ type PortOptions struct {
 	Uplink bool
 	// Promiscuous asks the device for frames of every destination.
 	Promiscuous bool
-	// Punt is which of the ways to user space its frames take.
-	Punt int
 }
 
 // ErrFull means that the engine has all the ports that it can have.
@@ -66,7 +64,7 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 			return nil, ErrFull
 		}
 	}
-	p := &Port{e: e, number: number, ifindex: ifindex, options: opt, punt: e.punts[opt.Punt%len(e.punts)]}
+	p := &Port{e: e, number: number, ifindex: ifindex, options: opt, punt: e.leastUsed()}
 	p.peer.Store(behindNamespace(ifindex))
 	var err error
 	if p.Sender, err = ports.OpenSender(ifindex, opt.Promiscuous); err != nil {
@@ -88,6 +86,23 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 	delete(e.adopted, ifindex)
 	e.ports[number] = p
 	return p, nil
+}
+
+// leastUsed is the way to user space that the fewest ports take.
+func (e *Engine) leastUsed() *Punt {
+	used := make([]int, len(e.punts))
+	for _, p := range e.ports {
+		if p != nil {
+			used[p.punt.index]++
+		}
+	}
+	best := 0
+	for i := range used {
+		if used[i] < used[best] {
+			best = i
+		}
+	}
+	return e.punts[best]
 }
 
 // free is a number that no port has. Numbers are not taken anew before all others
@@ -133,11 +148,16 @@ func (p *Port) Number() uint16 { return p.number }
 // Punt is which of the engine's Punts brings the port's frames.
 func (p *Port) Punt() int { return p.punt.index }
 
-// Look finds out anew where the interface's other end is, and reports whether
-// that changed; SetRules then says it to the program.
-func (p *Port) Look() bool {
+// Look finds out anew where the interface's other end is: to be called when the
+// link has changed.
+func (p *Port) Look() error {
 	now := behindNamespace(p.ifindex)
-	return p.peer.Swap(now) != now
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.peer.Swap(now) == now || p.released || !p.ruled {
+		return nil
+	}
+	return p.put(p.rules)
 }
 
 // Disable takes the port away from the program: frames are neither taken from it

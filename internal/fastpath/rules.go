@@ -151,6 +151,9 @@ func (e *Engine) setAddresses(who uint32, has *[]netip.Addr, list []netip.Addr) 
 	}
 	slices.SortFunc(list, netip.Addr.Compare)
 	list = slices.Compact(list)
+	if slices.Equal(list, *has) {
+		return nil
+	}
 	for _, a := range *has {
 		if _, keep := slices.BinarySearchFunc(list, a, netip.Addr.Compare); !keep {
 			if err := deleted(e.obj.GxAddrs.Delete(addressOf(who, a))); err != nil {
