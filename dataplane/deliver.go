@@ -84,4 +84,5 @@ func (w *worker) flush() {
 		}
 	}
 	w.dirty = w.dirty[:0]
+	w.spares.used = 0
 }

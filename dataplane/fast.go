@@ -214,8 +214,11 @@ func (s *Switch) rules(v *view, m *member) (r fastpath.Rules, addrs []netip.Addr
 		From: m.net.number != 0 && m.cfg.RateFrom.IsZero(),
 		To:   m.net.number != 0 && m.cfg.Up && m.cfg.RateTo.IsZero(),
 	}
-	if m.cfg.Role == Uplink {
+	switch {
+	case m.cfg.Role == Uplink:
 		r.MAC = m.cfg.Local
+	case m.cfg.Role == Host && (m.way != nil || m.gates != nil):
+		r.To = false // what is for the host's MAC may be the gateway's
 	}
 	if m.twin != nil {
 		if f := m.twin.port.fastPort(); f != nil {

@@ -10,13 +10,20 @@ import (
 // member, in stretches that belong together.
 func (w *worker) sort(v *view, e *entry, frames []frame.Frame) {
 	for len(frames) > 0 {
+		if e.gates != nil && e.gated(&frames[0]) && w.gate(v, e, &frames[0]) {
+			frames = frames[1:]
+			continue
+		}
 		in, n := e.take(&frames[0]), 1
-		for n < len(frames) && e.take(&frames[n]) == in {
+		for n < len(frames) && e.take(&frames[n]) == in && (e.gates == nil || !e.gated(&frames[n])) {
 			n++
 		}
-		if in != nil {
+		switch {
+		case in != nil:
 			w.process(v, in, frames[:n])
-		} else {
+		case e.gates != nil:
+			e.gates[0].decline(frames[:n])
+		default:
 			e.first.refuse(frames[:n], frame.VLANDenied)
 		}
 		frames = frames[n:]
@@ -130,6 +137,15 @@ func (w *worker) process(v *view, in *member, frames []frame.Frame) {
 func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally) {
 	c, d, n := &in.port.counters, f.Data(), uint64(f.Segments)
 
+	if in.gate() { // was routed before it had to wait
+		if reason := w.inward(v, in, in.way, f); reason != frame.Pass {
+			c.rxDrops[reason].Add(n)
+		} else {
+			t.forwarded += n
+		}
+		return
+	}
+
 	// learn
 	in.net.table.Learn(fdb.KeyFromBytes(vid, d[6:]), in.id, w.now)
 
@@ -150,6 +166,10 @@ func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally)
 		}
 	} else if class = filter.Multicast; [6]byte(d[:6]) == frame.Broadcast {
 		class = filter.Broadcast
+		if (in.way != nil || in.gates != nil) && isARP(d) && w.stands(in, f) {
+			t.consumed += n
+			return
+		}
 	}
 	if in.storm != nil && !in.storm.Allow(class, f.Segments, w.nanos) {
 		c.rxDrops[frame.Storm].Add(n)
@@ -180,6 +200,11 @@ func (w *worker) unicast(v *view, in *member, id fdb.PortID, f *frame.Frame, vid
 	}
 	if out == nil || !out.cfg.Up || out.net != in.net {
 		return frame.NoDestination
+	}
+	if (out.way != nil || out.gates != nil) && out.cfg.Role == Host && vid == out.pvid {
+		if reason, taken := w.toGateway(v, in, out, f); taken {
+			return reason
+		}
 	}
 	if reason := v.mayLeave(in, out, f, vid); reason != frame.Pass {
 		return reason

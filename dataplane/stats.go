@@ -9,6 +9,7 @@ import (
 	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
+	"gxswitch/nat"
 	"gxswitch/shaping"
 )
 
@@ -118,7 +119,7 @@ func (s *Switch) VLANStats() []VLANStats {
 			}
 			named := false
 			for _, a := range s.attached {
-				if a == nil || a.cfg.Network != name {
+				if a == nil || a.cfg.Network != name || s.isGate(&a.cfg) {
 					continue
 				}
 				set := &a.port.carries
@@ -267,3 +268,17 @@ func (s *Switch) FlushFDB(network, port string) (int, error) {
 	}
 	return net.table.Flush(), nil
 }
+
+// GuestNames are the ports by the number that sessions of NAT have of them.
+func (s *Switch) GuestNames() map[nat.Guest]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := map[nat.Guest]string{}
+	for name, id := range s.byName {
+		names[nat.Guest(id)] = name
+	}
+	return names
+}
+
+// Seconds is the switch's clock, which sessions of NAT go by.
+func (s *Switch) Seconds() int64 { return s.clock.Load() }

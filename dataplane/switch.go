@@ -30,7 +30,10 @@ type Switch struct {
 	losing atomic.Bool // a worker read of losses
 	leased atomic.Bool // a guard learned a lease: see LeasesChanged
 
-	fast    *fast // nil without an engine in the kernel
+	fast *fast // nil without an engine in the kernel
+
+	unresolved chan Hop
+
 	workers []*worker
 	log     *slog.Logger
 	started time.Time
@@ -69,6 +72,7 @@ type NetworkConfig struct {
 	FDBLimit int           // entries, 0: fdb.DefaultLimit
 	Ageing   time.Duration // 0: fdb.DefaultAgeing
 	HostOnly bool          // its host leg carries the host's own packets alone
+	Gateway  bool          // it has a gateway, see SetGateway, and its uplink is the gateway's
 }
 
 // PortConfig is a port as the dataplane sees it.
@@ -137,6 +141,8 @@ func New(opt Options) (*Switch, error) {
 		ticked:   make(chan struct{}),
 		networks: map[string]*network{},
 		byName:   map[string]fdb.PortID{},
+
+		unresolved: make(chan Hop, networkPackets),
 	}
 	s.view.Store(&view{})
 	go s.tick()
@@ -213,6 +219,10 @@ func (s *Switch) tick() {
 			s.tickFast(now)
 			for _, n := range nets {
 				n.table.Age(now)
+				if gw := n.gateway.Load(); gw != nil && gw.NAT != nil {
+					gw.NAT.Expire(now)
+				}
+				s.remind(n, now)
 			}
 		}
 	}
@@ -336,13 +346,21 @@ func (s *Switch) Share(cfg PortConfig, of string) error {
 	if first == nil {
 		return fmt.Errorf("port %s: %s: %w", cfg.Name, of, ErrNoPort)
 	}
-	if err := s.vlanFree(first.port.wire, cfg.UplinkVLAN); err != nil {
-		return fmt.Errorf("port %s: %w", cfg.Name, err)
+	if !s.isGate(&cfg) {
+		if err := s.vlanFree(first.port.wire, cfg.UplinkVLAN); err != nil {
+			return fmt.Errorf("port %s: %w", cfg.Name, err)
+		}
 	}
 	if err := s.attach(cfg, first.port.wire); err != nil {
 		return fmt.Errorf("port %s: %w", cfg.Name, err)
 	}
 	return nil
+}
+
+// isGate reports whether the port is a gateway's uplink.
+func (s *Switch) isGate(cfg *PortConfig) bool {
+	net := s.networks[cfg.Network]
+	return net != nil && net.cfg.Gateway && cfg.Role == Uplink
 }
 
 // vlanFree reports whether no port has that VLAN of the interface.
@@ -351,7 +369,7 @@ func (s *Switch) vlanFree(on *wire, vid uint16) error {
 		return fmt.Errorf("VLAN %d: %w", vid, errNoVLAN)
 	}
 	for _, a := range s.open()[on] {
-		if a.cfg.UplinkVLAN == vid {
+		if a.cfg.UplinkVLAN == vid && !s.isGate(&a.cfg) {
 			return fmt.Errorf("%w: %s", ErrShared, a.cfg.Name)
 		}
 	}
@@ -450,7 +468,7 @@ func (s *Switch) nanos() int64 { return int64(time.Since(s.started)) }
 
 // pin enters the host's own address behind the port.
 func pin(net *network, id fdb.PortID, cfg *PortConfig) error {
-	if cfg.Local.IsZero() {
+	if cfg.Local.IsZero() || net.cfg.Gateway && cfg.Role == Uplink { // a gate's MAC is no station of the network
 		return nil
 	}
 	if cfg.Local.IsMulticast() {
@@ -535,7 +553,9 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 		if err := pin(net, id, &cfg); err != nil {
 			return fmt.Errorf("port %s: %w", name, err)
 		}
-		net.table.Delete(old.localKey())
+		if !s.isGate(&cfg) {
+			net.table.Delete(old.localKey())
+		}
 	}
 	net.table.SetPortLimit(id, cfg.MACLimit)
 	a.port.hold(id, old, cfg, s.nanos())

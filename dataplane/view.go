@@ -35,7 +35,8 @@ type view struct {
 }
 
 // entry is where the frames of an interface come in: its one member, or, on a
-// NIC that several networks share, the member by the frame's VLAN.
+// NIC that several networks share, the member by the frame's VLAN. Gateways whose
+// uplink it is come first.
 type entry struct {
 	wire   *wire
 	one    *member
@@ -43,6 +44,7 @@ type entry struct {
 	rest   *member        // for what byVLAN does not have, untagged frames too; nil: refused
 	first  *member        // who counts what is refused
 	many   bool           // a way from the kernel: of no member, each frame says of which port it is
+	gates  []*member      // gateways that are asked first
 }
 
 // member is a port as one view has it.
@@ -65,6 +67,8 @@ type member struct {
 	all     []*member             // the network's members, likewise
 	owners  map[frame.MAC]*member // guests whose MAC this one may not use; nil for one that is held to its own
 	noWay   bool                  // a host leg that only the host's own addresses may use
+	way     *route                // the network's gateway, nil without one
+	gates   []*member             // in a network whose host leg bears the MAC of its NIC: the gateways of that NIC
 }
 
 // network outlives views.
@@ -73,6 +77,8 @@ type network struct {
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table
 	flooded atomic.Uint64
+	gateway atomic.Pointer[Gateway]
+	waiting waiting
 	vlans   [4096]atomic.Pointer[vlanCounters] // made at a VLAN's first frame
 }
 
@@ -147,8 +153,11 @@ func (s *Switch) build() *view {
 			e.rest.others = e.byVLAN
 		}
 	}
+	for net, ms := range byNet {
+		v.ways(net, ms)
+	}
 	for _, ms := range byNet {
-		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up })
+		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up || m.gate() })
 		owners := owners(ms)
 		for _, m := range ms {
 			m.up, m.all = up, ms
@@ -162,6 +171,49 @@ func (s *Switch) build() *view {
 	}
 	return v
 }
+
+// ways finds how a network's gateway is connected, if it has one. Where the host
+// is a station of the bridged network that shares the NIC (its leg bears the NIC's
+// MAC), what gateways want of that NIC may come from that network's guests too.
+func (v *view) ways(net *network, ms []*member) {
+	if !net.cfg.Gateway {
+		return
+	}
+	y := &route{}
+	for _, m := range ms {
+		switch {
+		case m.gate():
+			y.gate = m
+		case m.cfg.Role == Host:
+			y.leg = m
+		}
+	}
+	if y.gate == nil || y.leg == nil {
+		return
+	}
+	for _, m := range ms {
+		m.way = y
+	}
+	e := v.entries[y.gate.port.wire.id]
+	if e.rest == nil {
+		return
+	}
+	for _, m := range v.ports {
+		if m != nil && m.net == e.rest.net && m.cfg.Role == Host && m.cfg.Local == y.gate.cfg.Local {
+			y.lan = e.rest
+		}
+	}
+	if y.lan != nil {
+		for _, m := range v.ports {
+			if m != nil && m.net == y.lan.net && m != y.lan {
+				m.gates = e.gates
+			}
+		}
+	}
+}
+
+// gate reports whether the port is the uplink of a network with a gateway.
+func (m *member) gate() bool { return m.cfg.Role == Uplink && m.net.cfg.Gateway }
 
 func (s *Switch) member(id fdb.PortID, a *attachment) *member {
 	net := s.networks[a.cfg.Network]
@@ -190,6 +242,10 @@ func (v *view) enter(m *member) {
 	if e == nil {
 		e = &entry{wire: m.port.wire, first: m}
 		v.entries[m.port.wire.id] = e
+	}
+	if m.gate() {
+		e.gates = append(e.gates, m)
+		return
 	}
 	if m.port.wire.members == 1 && m.cfg.UplinkVLAN == 0 {
 		e.one = m

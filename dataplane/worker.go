@@ -58,6 +58,7 @@ type worker struct {
 	pacing   []*pacer // that it owns
 	released []*held  // by one pacer
 	segment  []byte   // scratch of pace; nil until a super-frame was cut
+	spares   spareFrames
 
 	pollfds []unix.PollFd
 	events  [maxHot]unix.EpollEvent
@@ -323,14 +324,19 @@ func clearError(fd int) { _, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO
 // returns, no frame is on its way that saw an older view.
 func (w *worker) call(f func()) {
 	ran := make(chan struct{})
+	w.post(func() { f(); close(ran) })
+	<-ran
+}
+
+// post is call without waiting.
+func (w *worker) post(f func()) {
 	w.mu.Lock()
-	w.commands = append(w.commands, func() { f(); close(ran) })
+	w.commands = append(w.commands, f)
 	w.mu.Unlock()
 	w.called.Store(true)
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = unix.Write(w.wake, one[:])
-	<-ran
 }
 
 func (w *worker) runCommands() (stop bool) {

@@ -85,7 +85,8 @@ func (l Listen) String() string {
 	return fmt.Sprintf("%v/%d-%d", l.Protocol, l.First, l.Last)
 }
 
-func (l Listen) overlaps(m Listen) bool {
+// Overlaps reports whether the two share a port.
+func (l Listen) Overlaps(m Listen) bool {
 	return l.Protocol == m.Protocol && l.First <= m.Last && m.First <= l.Last
 }
 
@@ -175,7 +176,7 @@ func (t *Table) AddForward(f Forward) error {
 		if l[i].Forward == f {
 			return nil
 		}
-		if l[i].overlaps(f.Listen) {
+		if l[i].Overlaps(f.Listen) {
 			return fmt.Errorf("forward %v to %v: %v goes to %v: %w", f.Listen, f.To, l[i].Listen, l[i].To, ErrExists)
 		}
 	}

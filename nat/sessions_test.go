@@ -123,3 +123,13 @@ func TestFlush(t *testing.T) {
 		t.Errorf("%d afterwards", n.Len())
 	}
 }
+
+func TestGatewayAndNetwork(t *testing.T) {
+	n := newTable(t, nil)
+	if got := n.Gateway().String(); got != gateway {
+		t.Errorf("gateway %s, want %s", got, gateway)
+	}
+	if got := n.Network().String(); got != "10.20.0.0/24" {
+		t.Errorf("network %s, want 10.20.0.0/24", got)
+	}
+}

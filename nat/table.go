@@ -144,6 +144,9 @@ func (t *Table) SetExternal(a netip.Addr) error {
 // External is the address that guests share, the zero Addr if there is none.
 func (t *Table) External() netip.Addr { return addr(t.external.Load()) }
 
+// Gateway is the switch's address in the guests' network.
+func (t *Table) Gateway() netip.Addr { return addr4(t.gateway) }
+
 // Network is the guests' network.
 func (t *Table) Network() netip.Prefix {
 	bits := 0

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"gxswitch/internal/config"
 	"gxswitch/internal/control"
 	"gxswitch/internal/filter"
@@ -91,5 +93,27 @@ func newSwitch() *value[bool] {
 			err = fmt.Errorf("%q is neither true nor false", s)
 		}
 		return on, err
+	}}
+}
+
+// networkFlag is --network of commands about one network or all.
+func networkFlag(a *app, cmd *cobra.Command, network *string) {
+	cmd.Flags().StringVar(network, "network", "", "only those of `NETWORK`")
+	completeBy(cmd, "network", a.networkNames())
+}
+
+// newNATAddress reads an IPv4 address; "" is the uplink's.
+func newNATAddress() *value[string] {
+	return &value[string]{kind: "ADDRESS", parse: func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		a, err := netip.ParseAddr(s)
+		if err == nil {
+			err = checkNetwork(func(c *config.Network) {
+				c.Mode, c.Uplink, c.Address, c.NATAddress = config.NAT, "uplink", netip.MustParsePrefix("10.20.0.1/24"), a
+			})
+		}
+		return s, err
 	}}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,9 @@ import (
 func newNetworkCommand(a *app) *cobra.Command {
 	return newGroup("network", "List, make and change networks",
 		`A network is one broadcast domain with one mode: bridged (joined to the LAN of
-its uplink), host-only (guests and the host) or isolated (guests alone).`,
+its uplink), host-only (guests and the host), isolated (guests alone), routed
+(the host is the gateway of guests whose addresses the LAN knows) or nat (guests
+share the uplink's address).`,
 		`  gxswitch network list
   gxswitch network add lab --mode host-only --address 192.168.60.1/24`,
 		newNetworkList(a), newNetworkShow(a), newNetworkAdd(a), newNetworkSet(a), newNetworkDel(a))
@@ -62,7 +65,7 @@ func newNetworkShow(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(n, func(b *strings.Builder) {
-				fields(b, []field{
+				all := []field{
 					{"network", n.Name},
 					{"mode", n.Mode},
 					{"uplink", n.Uplink},
@@ -78,7 +81,14 @@ func newNetworkShow(a *app) *cobra.Command {
 					{"fdb_limit", n.FDBLimit},
 					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
 					{"source", n.Source},
-				})
+				}
+				switch config.Mode(n.Mode) {
+				case config.Routed:
+					all = append(all, field{"proxy_arp", n.ProxyARP})
+				case config.NAT:
+					all = append(all, field{"nat_address", n.NATAddress})
+				}
+				fields(b, all)
 			})
 		},
 	}
@@ -94,35 +104,43 @@ type networkFlags struct {
 	mtu        *value[int]
 	ageing     *value[control.Duration]
 	fdbLimit   *value[int]
+	proxyARP   bool
+	natAddress *value[string]
 	rateUp     *value[shaping.Limit]
 	rateDown   *value[shaping.Limit]
 }
 
 func addNetworkFlags(cmd *cobra.Command) *networkFlags {
 	f := &networkFlags{mode: newMode(), uplinkVLAN: newUplinkVLAN(), vlan: newVLANs(), address: newAddress(), mtu: newMTU(),
-		ageing: newAgeing(), fdbLimit: newFDBLimit(), rateUp: newRate(), rateDown: newRate()}
+		ageing: newAgeing(), fdbLimit: newFDBLimit(), natAddress: newNATAddress(), rateUp: newRate(), rateDown: newRate()}
 	flags := cmd.Flags()
-	flags.Var(f.mode, "mode", "bridged, host-only or isolated")
-	flags.StringVar(&f.uplink, "uplink", "", "the NIC (`IF`) of a bridged network")
+	flags.Var(f.mode, "mode", "bridged, host-only, isolated, routed or nat")
+	flags.StringVar(&f.uplink, "uplink", "", "the NIC (`IF`) of a bridged, routed or nat network")
 	flags.Var(f.uplinkVLAN, "uplink-vlan", "the one VLAN of the NIC that the network is, without its tag; 0 for none")
 	flags.Var(f.vlan, "vlan", "the VLANs the uplink carries, as in 10p/20-29 (default 1p/2-4094)")
-	flags.Var(f.address, "address", "the host's own address in a host-only network, as in 192.168.60.1/24")
+	flags.Var(f.address, "address", "the host's own address in the network, as in 192.168.60.1/24; guests of routed and nat networks have it for their gateway")
+	flags.BoolVar(&f.proxyARP, "proxy-arp", true, "answer ARP for the guests of a routed network on its uplink")
+	flags.Var(f.natAddress, "nat-address", "what guests of a nat network have outside (default: the uplink's address)")
 	flags.Var(f.mtu, "mtu", "largest packet (default: the uplink's, else 1500)")
 	flags.Var(f.ageing, "ageing", "how long an address is remembered (default 300s)")
 	flags.Var(f.fdbLimit, "fdb-limit", "how many addresses are remembered (default 8192)")
 	flags.Var(f.rateUp, "rate-up", "limit of all guests together, out of the network, as in 1Gb/s, or none")
 	flags.Var(f.rateDown, "rate-down", "limit of all guests together, into the network, or none")
-	complete(cmd, "mode", "bridged", "host-only", "isolated")
-	for _, free := range []string{"uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
+	complete(cmd, "mode", "bridged", "host-only", "isolated", "routed", "nat")
+	for _, free := range []string{"nat-address", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
 		complete(cmd, free)
 	}
 	return f
 }
 
-func (f *networkFlags) spec(name string) control.NetworkSpec {
-	return control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
+func (f *networkFlags) spec(cmd *cobra.Command, name string) control.NetworkSpec {
+	spec := control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
 		VLAN: f.vlan.given, Address: f.address.given, MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given,
-		RateUp: f.rateUp.given, RateDown: f.rateDown.given}
+		NATAddress: f.natAddress.given, RateUp: f.rateUp.given, RateDown: f.rateDown.given}
+	if cmd.Flags().Changed("proxy-arp") {
+		spec.ProxyARP = &f.proxyARP
+	}
+	return spec
 }
 
 // check holds a whole new network to the configuration's rules.
@@ -132,6 +150,9 @@ func (f *networkFlags) check(name string) error {
 	n.Ageing = time.Duration(f.ageing.or(control.Duration(n.Ageing)))
 	n.FDBLimit = f.fdbLimit.or(n.FDBLimit)
 	n.UplinkVLAN, n.VLAN = uint16(f.uplinkVLAN.or(0)), f.vlan.or(vlan.Set{})
+	if a := f.natAddress.or(""); a != "" {
+		n.NATAddress = netip.MustParseAddr(a) // the flag has been parsed
+	}
 	n.RateUp, n.RateDown = f.rateUp.or(shaping.Limit{}), f.rateDown.or(shaping.Limit{})
 	if s := f.address.or(""); s != "" {
 		p, err := config.ParseAddress(s)
@@ -153,6 +174,8 @@ makes one wherever that configuration is used.`,
 		Example: `  gxswitch network add xenbr0 --mode bridged --uplink eth0
   gxswitch network add lab --mode host-only --address 192.168.60.1/24
   gxswitch network add vault --mode isolated
+  gxswitch network add dmz --mode routed --uplink eth0 --address 203.0.113.17/28
+  gxswitch network add nat0 --mode nat --uplink eth0 --address 10.20.0.1/24
   gxswitch network add br0 --mode bridged --uplink eth1 --uplink-vlan 4094
   gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19`,
 		Args:              exactly("NETWORK"),
@@ -174,7 +197,7 @@ makes one wherever that configuration is used.`,
 		}
 		client := a.client()
 		defer client.Close()
-		_, err := client.AddNetwork(cmd.Context(), f.spec(args[0]))
+		_, err := client.AddNetwork(cmd.Context(), f.spec(cmd, args[0]))
 		return err
 	}
 	return cmd
@@ -195,7 +218,7 @@ limit, and --uplink-vlan 0 takes the VLAN back.`,
 	}
 	f := addNetworkFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "mode", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
+		if err := anyOf(cmd, "mode", "proxy-arp", "nat-address", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
 			"rate-up", "rate-down"); err != nil {
 			return err
 		}
@@ -207,7 +230,7 @@ limit, and --uplink-vlan 0 takes the VLAN back.`,
 		}
 		client := a.client()
 		defer client.Close()
-		_, err := client.SetNetwork(cmd.Context(), f.spec(args[0]))
+		_, err := client.SetNetwork(cmd.Context(), f.spec(cmd, args[0]))
 		return err
 	}
 	return cmd

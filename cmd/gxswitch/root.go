@@ -61,6 +61,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newFDBCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newForwardCommand(a),
+		newNATCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),

@@ -113,6 +113,9 @@ func newMode() *value[string] {
 			if c.Mode.NeedsUplink() {
 				c.Uplink = "uplink"
 			}
+			if c.Mode == config.NAT {
+				c.Address = netip.MustParsePrefix("10.20.0.1/24")
+			}
 		})
 		return s, err
 	}}

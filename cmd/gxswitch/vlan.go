@@ -44,7 +44,6 @@ addresses the forwarding database has.`,
 			return a.printTable(vlans, []string{"NETWORK", "VLAN", "UNTAGGED", "TAGGED", "RX_PACKETS", "RX_BYTES", "FDB"}, rows)
 		},
 	})
-	cmd.Flags().StringVar(&network, "network", "", "only those of `NETWORK`")
-	completeBy(cmd, "network", a.networkNames())
+	networkFlag(a, cmd, &network)
 	return cmd
 }

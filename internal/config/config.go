@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"gxswitch/internal/vlan"
@@ -18,7 +19,7 @@ const (
 // Mode is one of the five models of a network.
 type Mode string
 
-// The modes. Routed and NAT come in a later version.
+// The modes.
 const (
 	Bridged  Mode = "bridged"
 	HostOnly Mode = "host-only"
@@ -27,8 +28,13 @@ const (
 	NAT      Mode = "nat"
 )
 
-// Supported reports whether this version has the mode.
-func (m Mode) Supported() bool { return m == Bridged || m == HostOnly || m == Isolated }
+// Supported reports whether there is such a mode.
+func (m Mode) Supported() bool {
+	return m == Bridged || m == HostOnly || m == Isolated || m.HasGateway()
+}
+
+// HasGateway reports whether the network's host interface is its guests' gateway.
+func (m Mode) HasGateway() bool { return m == Routed || m == NAT }
 
 // HasHostLeg reports whether the host has an interface in the network. It bears
 // the network's name.
@@ -55,7 +61,7 @@ type Daemon struct {
 	Group string // may use the control socket
 }
 
-// Network is one [network.NAME] table. It is comparable.
+// Network is one [network.NAME] table.
 type Network struct {
 	Name       string
 	Mode       Mode
@@ -68,8 +74,24 @@ type Network struct {
 	MTU        int           // 0: the uplink's, else 1500
 	RateUp     shaping.Limit // of all guests, out by uplink and host interface
 	RateDown   shaping.Limit // the other way
+	DHCP       DHCP
+	DNS        DNS
+	Hosts      []Host
+	ProxyARP   Toggle     // the uplink is told that the guests are here; unset is on
+	NATAddress netip.Addr // that guests have outside; zero: the uplink's
+	Forwards   []Forward
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
+}
+
+// Equal reports whether the two say the same, wherever they stand. The order of
+// what is in a list counts.
+func (n Network) Equal(o Network) bool {
+	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.VLAN == o.VLAN &&
+		n.Address == o.Address && n.Ageing == o.Ageing && n.FDBLimit == o.FDBLimit && n.MTU == o.MTU &&
+		n.RateUp == o.RateUp && n.RateDown == o.RateDown &&
+		n.DHCP.Equal(o.DHCP) && n.DNS.Equal(o.DNS) && slices.EqualFunc(n.Hosts, o.Hosts, Host.Equal) &&
+		n.ProxyARP == o.ProxyARP && n.NATAddress == o.NATAddress && slices.Equal(n.Forwards, o.Forwards)
 }
 
 // NewNetwork is a network with the defaults of every key that has one.

@@ -38,6 +38,23 @@ func (n *node) at(name string) Position {
 	return n.pos
 }
 
+// follow is the position of what the steps lead to, names in tables and places in
+// arrays, or of the last on the way that is there.
+func (n *node) follow(steps []string) Position {
+	pos := n.pos
+	for _, s := range steps {
+		c := n.table[s]
+		if i, err := strconv.Atoi(s); err == nil && n.kind == unstable.Array && i < len(n.list) {
+			c = n.list[i]
+		}
+		if c == nil {
+			break
+		}
+		n, pos = c, c.pos
+	}
+	return pos
+}
+
 // put adds the key to the table n.
 func (n *node) put(name string, c *node) {
 	if n.table[name] == nil {

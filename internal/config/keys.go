@@ -42,19 +42,19 @@ func networkKeys() []key[Network] {
 	return []key[Network]{
 		field("mode", func(n *Network) *Mode { return &n.Mode }, text[Mode]{validMode}, required),
 		field("uplink", func(n *Network) *string { return &n.Uplink }, text[string]{validInterface}, optional, uplinkFits),
-		bridgedOnly(field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
-		bridgedOnly(later[Network]("takeover", "false")),
-		bridgedOnly(field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
+		onlyIn(Bridged, field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
+		onlyIn(Bridged, later[Network]("takeover", "false")),
+		onlyIn(Bridged, field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
 		field("address", func(n *Network) *netip.Prefix { return &n.Address }, hostAddress{}, optional, addressFits),
 		field("ageing", func(n *Network) *time.Duration { return &n.Ageing }, duration{time.Second, 24 * time.Hour}, defaulted),
 		field("fdb_limit", func(n *Network) *int { return &n.FDBLimit }, number[int]{1, 1 << 20}, defaulted),
 		field("mtu", func(n *Network) *int { return &n.MTU }, number[int]{minMTU, maxMTU}, optional),
-		later[Network]("dhcp"),
-		later[Network]("dns"),
-		later[Network]("host"),
-		later[Network]("proxy_arp"),
-		later[Network]("forward"),
-		later[Network]("nat_address"),
+		withLeg("a DHCP server", dhcpKey()),
+		withLeg("a DNS server", dnsKey()),
+		withLeg("a named host", hostKey()),
+		onlyIn(Routed, field("proxy_arp", func(n *Network) *Toggle { return &n.ProxyARP }, toggle{}, optional)),
+		onlyIn(NAT, field("nat_address", func(n *Network) *netip.Addr { return &n.NATAddress }, ipv4Address{}, optional, natAddressFits)),
+		onlyIn(NAT, forwardKey()),
 		notIsolated(field("rate_up", func(n *Network) *shaping.Limit { return &n.RateUp }, rate(), optional)),
 		notIsolated(field("rate_down", func(n *Network) *shaping.Limit { return &n.RateDown }, rate(), optional)),
 	}
@@ -92,8 +92,9 @@ func portDefaultKeys() []key[Port] {
 type key[T any] struct {
 	name    string
 	later   bool                   // this version has no field for it
-	read    func(*T, *node) *Error // takes the value of the file
-	check   func(*T) *Error        // what must hold, whatever way the T came
+	asks    string                 // a key that the check asks for as well
+	read    func(*T, *node) Errors // takes the value of the file
+	check   func(*T) Errors        // what must hold, whatever way the T came
 	inherit func(t, from *T)       // takes the value of another T
 
 	// show is the value as TOML. "" leaves the key out, if the value is zero and
@@ -125,7 +126,7 @@ func listField[T any, V comparable](name string, at func(*T) *[]V, kind list[V])
 func fieldOf[T, V any](name string, at func(*T) *V, kind kind[V], isZero func(V) bool, need need, rules ...func(*T) *Error) key[T] {
 	return key[T]{
 		name: name,
-		read: func(t *T, n *node) *Error {
+		read: func(t *T, n *node) Errors {
 			v, e := kind.read(n)
 			if e == nil {
 				e = kind.check(v)
@@ -133,25 +134,25 @@ func fieldOf[T, V any](name string, at func(*T) *V, kind kind[V], isZero func(V)
 			if e == nil {
 				*at(t) = v
 			}
-			return e
+			return e.alone()
 		},
-		check: func(t *T) *Error {
+		check: func(t *T) Errors {
 			v := *at(t)
 			if isZero(v) && need == required {
 				e := problem("the key is missing")
 				if c := kind.check(v); c != nil {
 					e.Hint = c.Hint
 				}
-				return e
+				return e.alone()
 			}
 			if !isZero(v) || need == defaulted {
 				if e := kind.check(v); e != nil {
-					return e
+					return e.alone()
 				}
 			}
 			for _, rule := range rules {
 				if e := rule(t); e != nil {
-					return e
+					return e.alone()
 				}
 			}
 			return nil
@@ -172,12 +173,12 @@ func later[T any](name string, literals ...string) key[T] {
 	return key[T]{
 		name:  name,
 		later: true,
-		read: func(_ *T, n *node) *Error {
+		read: func(_ *T, n *node) Errors {
 			if slices.Contains(literals, n.literal()) {
 				return nil
 			}
 			if len(literals) == 0 {
-				return notYet(name)
+				return notYet(name).alone()
 			}
 			what := name
 			switch n.kind {
@@ -187,22 +188,27 @@ func later[T any](name string, literals ...string) key[T] {
 			default:
 				what += " = " + clip(n.text)
 			}
-			return notYet(what).hint("write %s = %s, or leave the key out", name, strings.Join(literals, " or "))
+			return notYet(what).hint("write %s = %s, or leave the key out", name, strings.Join(literals, " or ")).alone()
 		},
-		check:   func(*T) *Error { return nil },
+		check:   func(*T) Errors { return nil },
 		inherit: func(_, _ *T) {},
 		show:    func(_, _ *T) string { return "" },
 	}
 }
 
-// bridgedOnly is a key that no other mode has a use for.
-func bridgedOnly(k key[Network]) key[Network] {
-	return only(func(m Mode) bool { return m == Bridged }, fmt.Sprintf("leave the key out, or write mode = %q", Bridged), k)
+// onlyIn is a key that no other mode has a use for.
+func onlyIn(mode Mode, k key[Network]) key[Network] {
+	return only(func(m Mode) bool { return m == mode }, fmt.Sprintf("leave the key out, or write mode = %q", mode), k)
 }
 
 // notIsolated is a key about the way out of a network.
 func notIsolated(k key[Network]) key[Network] {
 	return only(func(m Mode) bool { return m != Isolated }, "there is no way out to limit; rate_from and rate_to limit a port", k)
+}
+
+// withLeg is a key about what serves guests on the host's interface.
+func withLeg(what string, k key[Network]) key[Network] {
+	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs the host's interface: write mode = %q", what, HostOnly), k)
 }
 
 // only is a key that a mode may have no use for.
@@ -214,15 +220,15 @@ func only(fits func(Mode) bool, hint string, k key[Network]) key[Network] {
 		}
 		return problem("%s network has no use for the key", n.Mode.article()).hint("%s", hint)
 	}
-	k.read = func(n *Network, v *node) *Error {
+	k.read = func(n *Network, v *node) Errors {
 		if e := useless(n); e != nil {
-			return e
+			return e.alone()
 		}
 		return read(n, v)
 	}
-	k.check = func(n *Network) *Error {
+	k.check = func(n *Network) Errors {
 		if e := useless(n); e != nil && k.show(n, new(Network)) != "" {
-			return e
+			return e.alone()
 		}
 		return check(n)
 	}

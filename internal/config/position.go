@@ -42,6 +42,8 @@ type Error struct {
 	Key  string   // as TOML would write it: network.lab.mode, port."vif*.0".mac
 	Msg  string
 	Hint string // "" where nothing helps
+
+	steps []string // from the table that is read to where the problem is; see below
 }
 
 // Error is one line, without the hint.
@@ -58,9 +60,25 @@ func (e *Error) Error() string {
 // problem is an Error that is yet to be given its place and key.
 func problem(format string, args ...any) *Error { return &Error{Msg: fmt.Sprintf(format, args...)} }
 
+// alone is the one problem that there is, if there is one.
+func (e *Error) alone() Errors {
+	if e == nil {
+		return nil
+	}
+	return Errors{e}
+}
+
 // hint says what to do about e.
 func (e *Error) hint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// below gives a problem of a table in a table, or of one in a list, its way there:
+// the step to it, and what the key says of that.
+func (e *Error) below(step, key string) *Error {
+	e.steps = append([]string{step}, e.steps...)
+	e.Key = dotted(key, e.Key)
 	return e
 }
 
@@ -121,6 +139,14 @@ func sub(path, key string) string {
 		return path
 	}
 	return path + "." + keyPath(key)
+}
+
+// dotted joins two paths, each of which may be "".
+func dotted(path, rest string) string {
+	if path == "" || rest == "" {
+		return path + rest
+	}
+	return path + "." + rest
 }
 
 // isBareKey reports whether TOML takes s as a key without quotes.

@@ -140,10 +140,22 @@ func (r *reader) portList(n *node) {
 	}
 }
 
-// readKeys fills t from a table. A key whose value could not be read is not
-// checked any more.
+// readKeys fills t from a table of the document, and reports what is wrong there.
 func readKeys[T any](r *reader, path string, n *node, keys []key[T], t *T) {
-	bad := map[string]bool{}
+	errs, bad := readTable(n, keys, t)
+	for _, e := range append(errs, checkTable(keys, t, bad)...) {
+		// TOML takes [network.web.lan] for a table lan of the network web.
+		if len(e.steps) == 1 && strings.HasPrefix(path, "network.") && !findKey(keys, e.steps[0]) && n.table[e.steps[0]].kind == unstable.Table {
+			e = e.hint("a name with a dot needs quotes, as in [network.\"web.lan\"]")
+		}
+		r.report(n.follow(e.steps), dotted(path, e.Key), e)
+	}
+}
+
+// readTable fills t from a table. The problems say where below it they are; bad
+// are the keys whose values could not be read.
+func readTable[T any](n *node, keys []key[T], t *T) (errs Errors, bad map[string]bool) {
+	bad = map[string]bool{}
 	var all, now []string
 	for _, k := range keys {
 		all = append(all, k.name)
@@ -154,29 +166,31 @@ func readKeys[T any](r *reader, path string, n *node, keys []key[T], t *T) {
 		if v == nil {
 			continue
 		}
-		if e := k.read(t, v); e != nil {
-			r.report(v.pos, sub(path, k.name), e)
+		for _, e := range k.read(t, v) {
+			errs = append(errs, e.below(k.name, keyPath(k.name)))
 			bad[k.name] = true
 		}
 	}
 	for _, name := range n.order {
 		if !findKey(keys, name) {
-			e := unknown(name, all, now)
-			// TOML takes [network.web.lan] for a table lan of the network web.
-			if strings.HasPrefix(path, "network.") && n.table[name].kind == unstable.Table {
-				e = e.hint("a name with a dot needs quotes, as in [network.\"web.lan\"]")
-			}
-			r.report(n.table[name].pos, sub(path, name), e)
+			errs = append(errs, unknown(name, all, now).below(name, keyPath(name)))
 		}
 	}
+	return errs, bad
+}
+
+// checkTable holds t to what must hold of its keys, but for those that are bad or
+// ask for one that is.
+func checkTable[T any](keys []key[T], t *T, bad map[string]bool) (errs Errors) {
 	for _, k := range keys {
-		if bad[k.name] {
+		if bad[k.name] || k.asks != "" && bad[k.asks] {
 			continue
 		}
-		if e := k.check(t); e != nil {
-			r.report(n.at(k.name), sub(path, k.name), e)
+		for _, e := range k.check(t) {
+			errs = append(errs, e.below(k.name, keyPath(k.name)))
 		}
 	}
+	return errs
 }
 
 func findKey[T any](keys []key[T], name string) bool {

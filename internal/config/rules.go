@@ -41,11 +41,9 @@ func validMode(s string) *Error {
 	switch m := Mode(s); {
 	case m.Supported():
 		return nil
-	case m == Routed || m == NAT:
-		return notYet("mode "+quote(s)).hint("this version has %s, %s and %s", Bridged, HostOnly, Isolated)
 	}
 	return problem("unknown mode %s", quote(s)).
-		hint("%s", didYouMean(s, []string{string(Bridged), string(HostOnly), string(Isolated)}))
+		hint("%s", didYouMean(s, []string{string(Bridged), string(HostOnly), string(Isolated), string(Routed), string(NAT)}))
 }
 
 // validNetwork holds a name to its alphabet, which is narrower than the
@@ -225,6 +223,14 @@ func uplinkVLANFits(n *Network) *Error {
 
 // addressFits holds the address to the mode.
 func addressFits(n *Network) *Error {
+	switch {
+	case n.Mode == NAT && !n.Address.IsValid():
+		return problem("the key is missing: a nat network has addresses of its own, and the first is its gateway's").hint(`as in address = "10.20.0.1/24"`)
+	case n.Mode.HasGateway() && n.Address.Addr().Is6():
+		return problem("%s is no IPv4 address, and a gateway routes IPv4 alone", n.Address).hint("guests have IPv6 in a bridged network")
+	case n.Mode.HasGateway() && n.Address.IsValid() && n.Address.IsSingleIP():
+		return problem("%s leaves no address for a guest", n.Address).hint("as in %s", netip.PrefixFrom(n.Address.Addr(), 24))
+	}
 	if !n.Address.IsValid() || !n.Mode.Supported() || n.Mode.HasHostLeg() {
 		return nil
 	}
@@ -233,6 +239,14 @@ func addressFits(n *Network) *Error {
 		return e.hint("the host keeps its address on the uplink")
 	}
 	return e.hint("leave the key out, or write mode = %q", HostOnly)
+}
+
+// natAddressFits holds the address that guests have outside to the network.
+func natAddressFits(n *Network) *Error {
+	if n.NATAddress.IsValid() && n.Address.Masked().Contains(n.NATAddress) {
+		return problem("%s is one of the guests' own addresses, %s", n.NATAddress, n.Address.Masked()).hint("it is an address of the uplink's side")
+	}
+	return nil
 }
 
 // names of the things in a list, for suggestions.

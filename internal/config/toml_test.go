@@ -49,6 +49,20 @@ mode      = "host-only"
 address   = "192.168.60.1/24"
 ageing    = "24h"
 fdb_limit = 8192
+dhcp      = { range = "192.168.60.100-192.168.60.199", lease = "1h", router = "none", dns = ["192.0.2.53"], domain = "lab", routes = ["10.0.0.0/8 via 192.168.60.2"], port_limit = 4, authoritative = false }
+dns       = { domain = "xen", upstream = ["system", "[2001:db8::53]:5353"], rebind_ok = ["."] }
+host      = [
+  { name = "web1", mac = "00:16:3e:11:22:33", ip = "192.168.60.10" },
+  { name = "db-1", ip = ["192.168.60.11", "fd00::11"] },
+]
+
+[network.plain]
+mode      = "host-only"
+address   = "192.168.61.1/24"
+ageing    = "300s"
+fdb_limit = 8192
+dhcp      = { lease = "12h", port_limit = 16 }
+dns       = { upstream = ["none"] }
 
 [[port]]
 name       = "vif*.0"
@@ -104,6 +118,33 @@ func anyPortDefaults(t *rapid.T, from Port) Port {
 	}
 }
 
+// anyServices draws servers and a host for a network with an address.
+func anyServices(t *rapid.T, n *Network) {
+	toggle := rapid.SampledFrom([]Toggle{Unset, On, Off})
+	lease := rapid.Int64Range(int64(minLease), int64(maxLease))
+	if n.Address.Addr().Is4() && rapid.Bool().Draw(t, "dhcp") {
+		n.DHCP = NewDHCP()
+		n.DHCP.Lease, n.DHCP.Authoritative = time.Duration(lease.Draw(t, "lease")), toggle.Draw(t, "authoritative")
+		n.DHCP.Router = rapid.SampledFrom([]netip.Addr{{}, NoRouter(), n.Address.Addr()}).Draw(t, "router")
+		n.DHCP.DNS = rapid.SampledFrom([][]netip.Addr{nil, addrs("192.0.2.53", "192.0.2.54")}).Draw(t, "servers")
+		n.DHCP.PortLimit = rapid.IntRange(1, maxPortLimit).Draw(t, "port_limit")
+		if n.Address.Bits() < 25 {
+			last := n.Address.Addr().Next().Next()
+			n.DHCP.Range = Range{n.Address.Addr().Next(), last}
+			n.DHCP.Routes = []Route{{netip.MustParsePrefix("192.0.2.0/24"), last}}
+		}
+	}
+	if rapid.Bool().Draw(t, "dns") {
+		n.DNS = NewDNS()
+		n.DNS.Domain = rapid.SampledFrom([]string{"", "xen", "lab.example.org"}).Draw(t, "domain")
+		n.DNS.Upstream = rapid.SampledFrom([][]string{{SystemDNS}, {NoDNS}, {"192.0.2.53", "[2001:db8::53]:5353", SystemDNS}}).Draw(t, "upstream")
+		n.DNS.RebindOK = rapid.SampledFrom([][]string{nil, {"."}, {"a.b", "c"}}).Draw(t, "rebind_ok")
+	}
+	if rapid.Bool().Draw(t, "host") {
+		n.Hosts = []Host{{Name: "web1", MAC: frame.MAC{2}}, {Name: "web2", IP: addrs("fd77::2", "fd77::3")}}
+	}
+}
+
 // anyConfig draws configurations that are right.
 func anyConfig(t *rapid.T) Config {
 	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group")}}
@@ -140,6 +181,7 @@ func anyConfig(t *rapid.T) Config {
 			if n.Address.Addr().Is6() && n.MTU != 0 {
 				n.MTU = max(n.MTU, minMTUv6)
 			}
+			anyServices(t, &n)
 		}
 		c.Networks = append(c.Networks, n)
 	}
@@ -199,6 +241,7 @@ func FuzzParse(f *testing.F) {
 		"[network.n]\nmode='bridged'\nuplink='e'\nuplink_vlan=10\nrate_up='1Gb/s'\n[network.m]\nmode='bridged'\nuplink='e'\nvlan='1p/100+10x4'",
 		"[network.xenbr0]\nmode='bridged'\nuplink='eth0'\nageing='5m'\nfdb_limit=1\nmtu=68\nvlan='1p/2-4094'\ntakeover=false",
 		"[network.\"a.b\"]\nmode='host-only'\naddress='fd00::1/64'\n[[port]]\nname='vif*.[0-9]'\nnetwork='a.b'\nmac='00:16:3e:00:00:05'\nlabel=\"\\u00fc\"",
+		"[network.n]\nmode='host-only'\naddress='10.0.0.1/8'\ndhcp={range='10.0.0.2-10.0.0.9',lease='1h',router='none',dns=['10.0.0.3'],domain='a',routes=['10.0.0.0/8 via 10.0.0.2'],port_limit=3,authoritative=true}\n[network.n.dns]\ndomain='a.b'\nupstream=['system','[::2]:53']\nrebind_ok=['.']\n[[network.n.host]]\nname='a'\nmac='02:00:00:00:00:01'\nip='10.0.0.2'\n[[network.n.host]]\nname='b'\nip=['fd00::1','10.0.0.3']",
 		"port=[{name='a', network='b'}, {}, 1, [[]]]\nnetwork={b={mode='isolated'}}",
 		"network.a.b.c.d=1\n[[network.a.host]]\n[network.a.host.x]\n",
 		"a=1979-05-27T07:32:00Z\nb=inf\nc=[1,\n# x\n{a=1}]\nd=\"\"\"\n\"\"\"",

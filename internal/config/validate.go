@@ -16,12 +16,9 @@ func (n Network) Validate() error {
 func (p Port) Validate() error { return checkKeys(portKeys(), &p, p.path()).err() }
 
 func checkKeys[T any](keys []key[T], t *T, path string) Errors {
-	var es Errors
-	for _, k := range keys {
-		if e := k.check(t); e != nil {
-			e.Key = sub(path, k.name)
-			es = append(es, e)
-		}
+	es := checkTable(keys, t, nil)
+	for _, e := range es {
+		e.Key = dotted(path, e.Key)
 	}
 	return es
 }

@@ -36,6 +36,8 @@ type Network struct {
 	Address    string   `json:"address"`     // CIDR, "" without one
 	MTU        int      `json:"mtu"`
 	Takeover   bool     `json:"takeover"`
+	ProxyARP   bool     `json:"proxy_arp"`   // routed: the uplink's LAN finds the guests by the host's MAC
+	NATAddress string   `json:"nat_address"` // what guests of a nat network have outside, "" while there is none
 	Ports      int      `json:"ports"`
 	FDBEntries int      `json:"fdb_entries"`
 	FDBLimit   int      `json:"fdb_limit"`
@@ -57,8 +59,10 @@ type NetworkSpec struct {
 	MTU        *int           `json:"mtu,omitempty"`
 	Ageing     *Duration      `json:"ageing,omitempty"`
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`
-	RateUp     *shaping.Limit `json:"rate_up,omitempty"`   // "" or "none": no limit
-	RateDown   *shaping.Limit `json:"rate_down,omitempty"` // likewise
+	ProxyARP   *bool          `json:"proxy_arp,omitempty"`
+	NATAddress *string        `json:"nat_address,omitempty"` // "": the uplink's
+	RateUp     *shaping.Limit `json:"rate_up,omitempty"`     // "" or "none": no limit
+	RateDown   *shaping.Limit `json:"rate_down,omitempty"`   // likewise
 }
 
 // FDBEntry is one row of GET /v1/fdb?network=N&port=P.
@@ -165,8 +169,13 @@ type Switch interface {
 	AddFDB(FDBSpec) error
 	DelFDB(FDBSpec) error
 	FlushFDB(network, port string) (Flushed, error)
-	Stats(ports []string) (Stats, error)  // none means every
-	VLANs(network string) ([]VLAN, error) // "" means every
+	Stats(ports []string) (Stats, error)        // none means every
+	VLANs(network string) ([]VLAN, error)       // "" means every
+	Forwards(network string) ([]Forward, error) // "" means every
+	AddForward(ForwardSpec) error
+	DelForward(ForwardSpec) error
+	Sessions(network string) ([]Session, error) // "" means every
+	FlushNAT(network string) (Flushed, error)   // likewise
 	Config() ConfigText
 	Reload() (Reloaded, error)
 }

@@ -144,6 +144,37 @@ func (c *Client) VLANs(ctx context.Context, network string) ([]VLAN, error) {
 	return get[[]VLAN](ctx, c, "/v1/vlans", only(network, ""))
 }
 
+// Forwards lists the port forwards of a network, or of all where it is "".
+func (c *Client) Forwards(ctx context.Context, network string) ([]Forward, error) {
+	return get[[]Forward](ctx, c, "/v1/forwards", only(network, ""))
+}
+
+// AddForward makes a port forward.
+func (c *Client) AddForward(ctx context.Context, s ForwardSpec) error {
+	_, err := send[none](ctx, c, http.MethodPost, "/v1/forwards", s)
+	return err
+}
+
+// DelForward removes a port forward.
+func (c *Client) DelForward(ctx context.Context, s ForwardSpec) error {
+	_, err := send[none](ctx, c, http.MethodDelete, "/v1/forwards", s)
+	return err
+}
+
+// Sessions lists the NAT sessions of a network, or of all where it is "".
+func (c *Client) Sessions(ctx context.Context, network string) ([]Session, error) {
+	return get[[]Session](ctx, c, "/v1/nat", only(network, ""))
+}
+
+// FlushNAT ends the NAT sessions of a network, or of all where it is "".
+func (c *Client) FlushNAT(ctx context.Context, network string) (Flushed, error) {
+	path := "/v1/nat/flush"
+	if q := only(network, "").Encode(); q != "" {
+		path += "?" + q
+	}
+	return send[Flushed](ctx, c, http.MethodPost, path, nil)
+}
+
 // Config is the configuration in force.
 func (c *Client) Config(ctx context.Context) (ConfigText, error) {
 	return get[ConfigText](ctx, c, "/v1/config", nil)

@@ -111,6 +111,38 @@ func routes(sw Switch) map[string]map[string]endpoint {
 				return vlans(sw.VLANs(q.params.Get("network")))
 			}},
 		},
+		"/v1/forwards": {
+			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
+				all, err := sw.Forwards(q.params.Get("network"))
+				return nonNil(all), err
+			}},
+			http.MethodPost: change("add forward", func(q *request) (any, error) {
+				spec, err := decodeForward(q)
+				if err == nil && spec.To == "" {
+					err = missing("to")
+				}
+				return nil, first(err, func() error { return sw.AddForward(spec) })
+			}),
+			http.MethodDelete: change("delete forward", func(q *request) (any, error) {
+				spec, err := decodeForward(q)
+				return nil, first(err, func() error { return sw.DelForward(spec) })
+			}),
+		},
+		"/v1/nat": {
+			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
+				all, err := sw.Sessions(q.params.Get("network"))
+				return nonNil(all), err
+			}},
+		},
+		"/v1/nat/flush": {
+			http.MethodPost: {call: "flush nat", params: []string{"network"}, serve: func(q *request) (any, error) {
+				q.object = q.params.Encode()
+				if err := noBody(q); err != nil {
+					return nil, err
+				}
+				return sw.FlushNAT(q.params.Get("network"))
+			}},
+		},
 		"/v1/config": {
 			http.MethodGet: read(func() any { return sw.Config() }),
 		},
@@ -171,6 +203,21 @@ func decodeFDB(q *request) (FDBSpec, error) {
 		return spec, Errorf(CodeUsage, "mac: %s is a multicast address, the table holds stations", spec.MAC)
 	case spec.VLAN < 0 || spec.VLAN > 4094:
 		return spec, Errorf(CodeUsage, "vlan: want 1 to 4094, got %d", spec.VLAN)
+	}
+	return spec, nil
+}
+
+func decodeForward(q *request) (ForwardSpec, error) {
+	spec, err := decode[ForwardSpec](q.body)
+	if err != nil {
+		return spec, err
+	}
+	q.object = spec.Network + " " + spec.Listen
+	switch {
+	case spec.Network == "":
+		return spec, missing("network")
+	case spec.Listen == "":
+		return spec, missing("listen")
 	}
 	return spec, nil
 }

@@ -89,9 +89,11 @@ func TestSpecsArriveAsTheyWereSent(t *testing.T) {
 	for name, spec := range map[string]control.NetworkSpec{
 		"nothing": {Name: "lab"},
 		"all": {Name: "lab", Mode: "bridged", Uplink: "eth1", UplinkVLAN: ptr(4094), VLAN: vlans(t, "1p/2-4094"), Address: ptr("10.0.0.1/24"),
-			MTU: ptr(9000), Ageing: ptr(control.Duration(60e9)), FDBLimit: ptr(16), RateUp: limit(t, "1Gb/s"), RateDown: limit(t, "1Mb/s@1s")},
+			MTU: ptr(9000), Ageing: ptr(control.Duration(60e9)), FDBLimit: ptr(16), RateUp: limit(t, "1Gb/s"), RateDown: limit(t, "1Mb/s@1s"),
+			ProxyARP: ptr(false), NATAddress: ptr("192.0.2.1")},
 		"all taken back": {Name: "lab", UplinkVLAN: ptr(0), VLAN: &vlan.Set{}, Address: ptr(""),
-			MTU: ptr(0), Ageing: ptr(control.Duration(0)), FDBLimit: ptr(0), RateUp: &shaping.Limit{}, RateDown: &shaping.Limit{}},
+			MTU: ptr(0), Ageing: ptr(control.Duration(0)), FDBLimit: ptr(0), RateUp: &shaping.Limit{}, RateDown: &shaping.Limit{},
+			ProxyARP: ptr(true), NATAddress: ptr("")},
 	} {
 		if name != "nothing" {
 			everyPointerIsSet(t, spec)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -58,7 +59,11 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 		row.Address = n.spec.Address.String()
 	}
 	row.UplinkVLAN, row.RateUp, row.RateDown = int(n.spec.UplinkVLAN), rateText(n.spec.RateUp), rateText(n.spec.RateDown)
-	if n.spec.Uplink != "" && n.spec.UplinkVLAN == 0 {
+	row.ProxyARP = n.spec.Mode == config.Routed && n.spec.ProxyARP.Or(true)
+	if n.gate != nil && n.gate.nat != nil && n.gate.nat.External().IsValid() {
+		row.NATAddress = n.gate.nat.External().String()
+	}
+	if n.spec.Mode == config.Bridged && n.spec.UplinkVLAN == 0 {
 		row.VLAN = vlanText(n.spec.VLAN)
 	}
 	return row
@@ -92,7 +97,7 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 		return control.Network{}, err
 	}
 	if n := m.networks[s.Name]; n != nil {
-		if unplaced(n.spec) == spec {
+		if n.spec.Equal(spec) {
 			return m.networkRowOf(s.Name), nil
 		}
 		return control.Network{}, control.Errorf(control.CodeConflict, "network %s exists with other settings: %s; not %s",
@@ -137,6 +142,7 @@ func networkText(n config.Network) string {
 	if n.UplinkVLAN != 0 {
 		text += fmt.Sprintf(", uplink_vlan %d", n.UplinkVLAN)
 	}
+	text += gatewayText(n)
 	if !n.VLAN.IsZero() {
 		text += ", vlan " + n.VLAN.String()
 	}
@@ -182,6 +188,21 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 	}
 	if s.VLAN != nil {
 		spec.VLAN = *s.VLAN
+	}
+	if s.ProxyARP != nil {
+		if spec.ProxyARP = config.Off; *s.ProxyARP {
+			spec.ProxyARP = config.On
+		}
+	}
+	if s.NATAddress != nil {
+		spec.NATAddress = netip.Addr{}
+		if *s.NATAddress != "" {
+			a, err := netip.ParseAddr(*s.NATAddress)
+			if err != nil {
+				return spec, control.Errorf(control.CodeUsage, "network %s: nat_address %q is not an IP address", s.Name, *s.NATAddress)
+			}
+			spec.NATAddress = a
+		}
 	}
 	if s.RateUp != nil {
 		spec.RateUp = *s.RateUp

@@ -97,7 +97,17 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	sw.SetHostAddresses(<-addrs)
+	m.l3.addrs = <-addrs
+	sw.SetHostAddresses(m.l3.addrs)
+	routes, err := host.WatchRoutes(watching)
+	if err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	m.l3.routes = <-routes
+	neighbours, err := host.WatchNeighbours(watching)
+	if err != nil {
+		return fmt.Errorf("watch neighbours: %w", err)
+	}
 	events, err := host.Watch(watching)
 	if err != nil {
 		return fmt.Errorf("watch interfaces: %w", err)
@@ -106,10 +116,11 @@ func Run(ctx context.Context, opt Options) (err error) {
 		m.stop()
 		return err
 	}
-	watchers.Go(func() { m.followAddrs(addrs) })
+	watchers.Go(func() { m.followLayer3(watching, addrs, routes, neighbours) })
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })
 	watchers.Go(func() { m.noteLeases(watching) })
+	watchers.Go(func() { m.keepSessions(watching) })
 
 	served := make(chan error, 1)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))

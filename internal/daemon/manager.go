@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +36,9 @@ type manager struct {
 	touched  map[int]touched           // by ifindex: what to restore
 	claims   map[int]*net.UnixConn     // by ifindex: see claim
 	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+	l3       layer3
+	planned  []config.Network // that are to be: see natPorts
+	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
 }
 
 // network is one that exists.
@@ -45,6 +47,7 @@ type network struct {
 	runtime bool // made by the command line
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
+	gate    *gate         // nil where its mode has none
 }
 
 // port is an interface that is attached.
@@ -114,6 +117,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int][]dataplane.Lease{},
+		l3:       newLayer3(),
 	}
 }
 
@@ -126,12 +130,14 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if err != nil {
 		return err
 	}
+	m.planned = append(slices.Clone(cfg.Networks), st.Networks...)
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
 			return err
 		}
 	}
 	m.cfg = cfg
+	m.reserved = st.Reserved
 	m.adopt(st, links)
 	if err := m.sweepLegs(); err != nil {
 		return err
@@ -143,6 +149,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 		m.links[l.Index] = l
 	}
 	m.settle(links...)
+	m.adoptGuards()
 	for index := range m.touched { // a predecessor's ports that nobody wants now
 		if m.ports[index] == nil {
 			m.restore(m.links[index])
@@ -164,6 +171,9 @@ func (m *manager) stop() {
 	defer m.mu.Unlock()
 	if err := m.journal(); err != nil { // with the leases, before the guards go
 		m.log.Error("stop", "err", err)
+	}
+	for _, n := range m.networks {
+		m.closeGate(n, false)
 	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {
@@ -237,13 +247,6 @@ func (m *manager) renamed(old string, l host.Link) {
 	delete(m.runtime, old)
 	r.spec.Name = l.Name
 	m.runtime[l.Name] = r
-}
-
-// followAddrs tells the dataplane the host's own addresses.
-func (m *manager) followAddrs(sets <-chan []netip.Addr) {
-	for set := range sets {
-		m.sw.SetHostAddresses(set)
-	}
 }
 
 // wanted is what the interface should be; false: none of ours.

@@ -18,7 +18,10 @@ func (m *manager) addNetwork(spec config.Network, runtime bool) error {
 	}
 	n := &network{spec: spec, runtime: runtime}
 	m.networks[spec.Name] = n
-	err := m.claimLeg(n)
+	err := m.openGate(n)
+	if err == nil {
+		err = m.claimLeg(n)
+	}
 	if err == nil {
 		err = m.ensureLeg(n)
 	}
@@ -47,7 +50,7 @@ func (n *network) release() {
 
 func dataplaneNetwork(spec config.Network) dataplane.NetworkConfig {
 	return dataplane.NetworkConfig{
-		Name: spec.Name, FDBLimit: spec.FDBLimit, Ageing: spec.Ageing, HostOnly: spec.Mode == config.HostOnly,
+		Name: spec.Name, FDBLimit: spec.FDBLimit, Ageing: spec.Ageing, HostOnly: spec.Mode.HasHostLeg(), Gateway: spec.Mode.HasGateway(),
 	}
 }
 
@@ -92,6 +95,9 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
+	if err := m.setGate(n, old); err != nil {
+		return err
+	}
 	m.settleAll() // its ports may have another MTU, VLANs or rates
 	return nil
 }
@@ -107,6 +113,7 @@ func (m *manager) delNetwork(n *network) error {
 			m.detach(p, true)
 		}
 	}
+	m.closeGate(n, true)
 	m.dropLeg(n)
 	delete(m.networks, n.spec.Name)
 	for name, r := range m.runtime {

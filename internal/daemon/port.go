@@ -29,6 +29,7 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.refreshGateways()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -31,6 +32,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	var changes []string
 	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
 
+	m.planned = slices.Clone(cfg.Networks)
 	keep := map[string]bool{}
 	var added []*network
 	for _, spec := range cfg.Networks {
@@ -52,7 +54,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	for _, spec := range cfg.Networks {
 		n := m.networks[spec.Name]
 		switch old := n.spec; {
-		case unplaced(old) == unplaced(spec):
+		case old.Equal(spec):
 			n.spec = spec // the line may have moved
 		case remade(old, spec):
 			if err := m.remakeNetwork(n, spec); err != nil {
@@ -142,12 +144,6 @@ func (m *manager) remakeNetwork(n *network, spec config.Network) error {
 		return err
 	}
 	return m.addNetwork(spec, n.runtime)
-}
-
-// unplaced is the network without its place in a file.
-func unplaced(n config.Network) config.Network {
-	n.Pos = config.Position{}
-	return n
 }
 
 // placement is which port is where, with which settings.

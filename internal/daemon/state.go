@@ -31,6 +31,9 @@ type state struct {
 	// What guards have learned, by ifindex: a guest renews from its address,
 	// which a new guard would not know.
 	Leases map[int][]dataplane.Lease `json:"leases,omitempty"`
+
+	Reserved string         `json:"reserved,omitempty"` // see manager.reserved
+	Forwards []stateForward `json:"forwards,omitempty"`
 }
 
 // noteLeases keeps the journal abreast of what guards learn: a lease soon after it
@@ -53,6 +56,13 @@ func (m *manager) noteLeases(ctx context.Context) {
 		}
 		m.mu.Unlock()
 	}
+}
+
+// stateForward is a forward that the command line made, or one of the
+// configuration that it took out (To is zero).
+type stateForward struct {
+	Network string         `json:"network"`
+	Forward config.Forward `json:"forward"`
 }
 
 // statePort is a port that the command line attached, or settings of a
@@ -112,10 +122,21 @@ func (st state) save(dir string) error {
 // journal writes down how things are now. A failure is an error for whoever
 // is about to change something: without a journal nothing could be restored.
 func (m *manager) journal() error {
-	st := state{BootID: m.bootID, NetNS: m.netNS}
+	st := state{BootID: m.bootID, NetNS: m.netNS, Reserved: m.reserved}
 	for _, n := range m.networks {
 		if n.runtime {
 			st.Networks = append(st.Networks, n.spec)
+		}
+	}
+	for _, n := range m.networks {
+		if n.gate == nil {
+			continue
+		}
+		for _, f := range n.gate.extra {
+			st.Forwards = append(st.Forwards, stateForward{n.spec.Name, f})
+		}
+		for l := range n.gate.dropped {
+			st.Forwards = append(st.Forwards, stateForward{n.spec.Name, config.Forward{Listen: l}})
 		}
 	}
 	for _, p := range m.runtime {
@@ -172,6 +193,18 @@ func (m *manager) adopt(st state, links []host.Link) {
 		}
 		if err := m.addNetwork(spec, true); err != nil {
 			m.log.Error("network of the command line", "network", spec.Name, "err", err)
+		}
+	}
+	for _, f := range st.Forwards {
+		n := m.networks[f.Network]
+		switch {
+		case n == nil || n.gate == nil || n.gate.nat == nil:
+		case f.Forward.To == config.Target{}:
+			n.gate.dropped[f.Forward.Listen] = true
+		case n.spec.CheckForwards(append(n.forwards(), f.Forward)) == nil:
+			n.gate.extra = append(n.gate.extra, f.Forward)
+		default:
+			m.log.Warn("forward of the command line no longer fits the configuration", "network", f.Network, "listen", f.Forward.Listen)
 		}
 	}
 	for _, p := range st.Ports {

@@ -24,6 +24,7 @@ const (
 	NoDestination                        // nobody else is there to take it
 	SamePort                             // its destination is behind the port it came from
 	NoRoute                              // a packet that would leave, or enter, a network without a way out
+	TTL                                  // its time to live is used up
 	NATExhausted                         // no session, or no port, is free for it in the NAT
 	NATNoSession                         // neither a NAT session nor a port forward is for it
 	RingFull                             // the kernel's receive ring was full, or the frame did not fit
@@ -53,6 +54,7 @@ var reasonWords = [NumReasons]string{
 	NoDestination:  "no_destination",
 	SamePort:       "same_port",
 	NoRoute:        "no_route",
+	TTL:            "ttl",
 	NATExhausted:   "nat_exhausted",
 	NATNoSession:   "nat_no_session",
 	RingFull:       "ring_full",

@@ -93,7 +93,7 @@ func TestParseTruncated(t *testing.T) {
 
 func TestReasonWords(t *testing.T) {
 	// These are names in counters, JSON and the manual.
-	want := "pass malformed reserved vlan_denied spoof_mac spoof_ip spoof_arp bpdu_guard ra_guard dhcp_guard storm isolated rate no_destination same_port no_route nat_exhausted nat_no_session ring_full tx_full mtu unsupported_gso"
+	want := "pass malformed reserved vlan_denied spoof_mac spoof_ip spoof_arp bpdu_guard ra_guard dhcp_guard storm isolated rate no_destination same_port no_route ttl nat_exhausted nat_no_session ring_full tx_full mtu unsupported_gso"
 	for i, w := range strings.Fields(want) {
 		if got := DropReason(i).String(); got != w {
 			t.Errorf("reason %d is %q, want %q", i, got, w)

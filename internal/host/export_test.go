@@ -1,6 +1,10 @@
 package host
 
-import "context"
+import (
+	"context"
+
+	"github.com/cilium/ebpf"
+)
 
 // Backlog is what waits for a slow reader of Watch.
 type Backlog struct{ b backlog }
@@ -29,3 +33,15 @@ func WatchLater(receiveBuffer int) (start func(context.Context) <-chan Event, er
 
 // InnerName is the name of a leg's inner end.
 var InnerName = innerName
+
+// Program loads the guard's program, to be run without a link.
+func (g UplinkGuard) Program() (*ebpf.Program, error) { return g.program() }
+
+// WatchNeighboursLater is WatchLater for WatchNeighbours.
+func WatchNeighboursLater(receiveBuffer int) (start func(context.Context) <-chan []NeighbourEvent, err error) {
+	w, err := newNeighbourWatch(receiveBuffer)
+	if err != nil {
+		return nil, err
+	}
+	return w.start, nil
+}

@@ -36,11 +36,13 @@ type filter struct {
 	protocol uint16
 }
 
-func (f filter) ours() bool {
-	return f.kind == "bpf" && f.name == guardName && f.handle&guardHandleMask == guardHandle
+// is reports whether it is the guard of that name.
+func (f filter) is(name string) bool {
+	return f.kind == "bpf" && f.name == name && f.handle&guardHandleMask == guardHandle
 }
 
-// guardState is what is attached at a link's ingress.
+// guardState is what is attached at a link's ingress: ours is the guard of one
+// name, foreign all else.
 type guardState struct {
 	qdisc   string // "clsact", "ingress" or ""
 	ours    []filter
@@ -56,11 +58,11 @@ func (g guardState) parent() uint32 {
 }
 
 func hasGuard(index int) (bool, error) {
-	g, err := readGuard(index)
+	g, err := readGuard(index, guardName)
 	return len(g.ours) > 0, err
 }
 
-func readGuard(index int) (guardState, error) {
+func readGuard(index int, name string) (guardState, error) {
 	qdisc, err := ingressQdisc(index)
 	if err != nil || qdisc == "" {
 		return guardState{}, err
@@ -71,13 +73,13 @@ func readGuard(index int) (guardState, error) {
 		return guardState{}, err
 	}
 	for _, f := range all {
-		if f.ours() {
+		if f.is(name) {
 			g.ours = append(g.ours, f)
 		}
 	}
 	for _, f := range all {
 		head := f.handle == 0 && len(g.ours) > 0 && f.priority == g.ours[0].priority
-		if !head && !f.ours() {
+		if !head && !f.is(name) {
 			g.foreign = append(g.foreign, f)
 		}
 	}
@@ -87,14 +89,9 @@ func readGuard(index int) (guardState, error) {
 // setGuard attaches the guard unless it is there. Its handle keeps what the
 // link was like before.
 func setGuard(index int, was Sealed) error {
-	g, err := readGuard(index)
+	g, err := readGuard(index, guardName)
 	if err != nil || len(g.ours) > 0 {
 		return err
-	}
-	if g.qdisc == "" {
-		if err := addClsact(index); err != nil {
-			return fmt.Errorf("add clsact qdisc: %w", asNoLinkIf(err, index))
-		}
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "gx_guard",
@@ -109,18 +106,38 @@ func setGuard(index int, was Sealed) error {
 		return fmt.Errorf("load guard: %w", err)
 	}
 	defer prog.Close() // the filter holds it
-	err = netlink.FilterAdd(&netlink.BpfFilter{
+	return g.attach(index, guardName, was.handle(), prog)
+}
+
+// attach puts a guard at a link's ingress, or in the place of the one of its name
+// that is there, without a moment between the two (cls_bpf_change). The handle
+// is for a new one.
+func (g guardState) attach(index int, name string, handle uint32, prog *ebpf.Program) error {
+	if g.qdisc == "" {
+		if err := addClsact(index); err != nil {
+			return fmt.Errorf("add clsact qdisc: %w", asNoLinkIf(err, index))
+		}
+	}
+	priority := freePriority(g.foreign)
+	if len(g.ours) > 0 {
+		handle, priority = g.ours[0].handle, g.ours[0].priority
+	}
+	err := netlink.FilterReplace(&netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: index,
 			Parent:    g.parent(),
-			Handle:    was.handle(),
-			Priority:  freePriority(g.foreign),
+			Handle:    handle,
+			Priority:  priority,
 			Protocol:  unix.ETH_P_ALL,
 		},
 		Fd:           prog.FD(),
-		Name:         guardName,
+		Name:         name,
 		DirectAction: true,
 	})
+	// tcf_block_shared; a filter would act on other links as well.
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = fmt.Errorf("its ingress qdisc has a filter block that other interfaces share; make that qdisc without one (tc qdisc show dev %s): %w", nameOf(index), err)
+	}
 	if err != nil {
 		return fmt.Errorf("attach guard: %w", asNoLinkIf(err, index))
 	}
@@ -142,9 +159,9 @@ func freePriority(foreign []filter) uint16 {
 	return p
 }
 
-// dropGuard removes the guard, and the qdisc if that came with it.
-func dropGuard(index int, keepQdisc bool) error {
-	g, err := readGuard(index)
+// dropGuard removes the guard of that name, and the qdisc if that came with it.
+func dropGuard(index int, name string, keepQdisc bool) error {
+	g, err := readGuard(index, name)
 	if err != nil {
 		return err
 	}

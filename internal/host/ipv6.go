@@ -38,14 +38,20 @@ func ipv6Disabled(index int) (bool, error) {
 }
 
 // setIPv6 writes net.ipv6.conf.LINK.key. Where the machine or the link has no
-// IPv6 there is nothing to set. A value that is right already is not written,
-// for the sake of containers whose /proc/sys is read-only.
+// IPv6 there is nothing to set.
 func setIPv6(index int, key, value string) error {
 	if !haveIPv6() {
 		return nil
 	}
+	return setConf(ipv6Conf, index, key, value)
+}
+
+// setConf writes a link's key below net.ipv4.conf or net.ipv6.conf, if there is
+// one. A value that is right already is not written, for the sake of containers
+// whose /proc/sys is read-only.
+func setConf(conf string, index int, key, value string) error {
 	err := byName(index, func(name string) error {
-		path := ipv6Conf + name + "/" + key
+		path := conf + name + "/" + key
 		old, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

@@ -28,7 +28,7 @@ func inspect(index int) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, err
 	}
-	g, err := readGuard(index)
+	g, err := readGuard(index, guardName)
 	if err != nil {
 		return Sealed{}, err
 	}
@@ -90,7 +90,7 @@ func unseal(index int, was Sealed) error {
 			return err
 		}
 	}
-	return dropGuard(index, was.HadClsact)
+	return dropGuard(index, guardName, was.HadClsact)
 }
 
 // The guard's handle: its upper half marks it as ours, the lower keeps the state

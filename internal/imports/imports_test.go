@@ -34,8 +34,8 @@ type room struct {
 }
 
 // Law 1: a rule room opens no socket, starts no goroutine and reads no clock.
-// Law 2: siblings do not know each other; dataplane joins those that frames
-// pass through, and internal/daemon joins the switch with links, configuration
+// Law 2: siblings do not know each other, but that a gateway is made of NAT;
+// dataplane joins those that frames pass through, and internal/daemon joins the switch with links, configuration
 // and API. Law 3: few rooms speak to the kernel, and each says why.
 var house = []room{
 	{path: "internal/frame", rules: true},
@@ -45,25 +45,26 @@ var house = []room{
 	{path: "internal/lease", uses: "internal/frame", rules: true},
 	{path: "shaping", rules: true},
 	{path: "nat", uses: "internal/frame", rules: true},
+	{path: "internal/gateway", uses: "internal/frame nat", rules: true},
 
 	{path: "ports", uses: "internal/frame",
 		kernel: "a port is a packet socket"},
 	{path: "ports/porttest", uses: "internal/frame ports",
 		kernel: "the suite polls a port's descriptor as a worker does"},
-	{path: "dataplane", uses: "fdb internal/fastpath internal/filter internal/frame internal/vlan ports shaping",
+	{path: "dataplane", uses: "fdb internal/fastpath internal/filter internal/frame internal/gateway internal/vlan nat ports shaping",
 		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
 
 	{path: "internal/fastpath", uses: "fdb internal/frame internal/vlan ports",
 		kernel: "it is the engine in the kernel"},
 
-	{path: "internal/config", uses: "internal/filter internal/frame internal/vlan shaping", libs: "github.com/pelletier/go-toml/v2"},
+	{path: "internal/config", uses: "internal/filter internal/frame internal/lease internal/vlan nat shaping", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",
 		kernel: "links, addresses, tc and sysctls are its job"},
 	{path: "internal/control", uses: "internal/filter internal/frame internal/vlan shaping",
 		kernel: "the peer's credentials, the socket's lock and its mode"},
 	{path: "internal/control/controltest", uses: "internal/control internal/filter internal/frame internal/vlan shaping"},
 	{path: "internal/daemon",
-		uses:   "dataplane fdb internal/config internal/control internal/frame internal/host internal/version internal/vlan ports shaping",
+		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan nat ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
 	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
 		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",
@@ -84,7 +85,7 @@ var house = []room{
 		libs: "golang.org/x/net/icmp golang.org/x/net/ipv4"},
 
 	{path: "cmd/gxswitch",
-		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan shaping",
+		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan nat shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet shaping",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",

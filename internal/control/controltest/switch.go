@@ -15,12 +15,13 @@ import (
 
 // Switch is a control.Switch in memory. Its zero value has no networks.
 type Switch struct {
-	mu    sync.Mutex // guards everything below
-	nets  []control.Network
-	ports []control.Port
-	fdb   []control.FDBEntry
-	told  map[string]guards // by port
-	round uint64            // how often Stats was asked; the counters grow with it
+	mu       sync.Mutex // guards everything below
+	nets     []control.Network
+	ports    []control.Port
+	fdb      []control.FDBEntry
+	told     map[string]guards // by port
+	forwards []control.Forward
+	round    uint64 // how often Stats was asked; the counters grow with it
 }
 
 // New makes a Switch with two networks, three ports and three entries.
