@@ -99,15 +99,10 @@ func (r *receiveRing) open(ifindex int, opt PacketOptions) error {
 		return fmt.Errorf("bind: %w", err)
 	}
 	if opt.Promiscuous {
-		return setPromiscuous(fd, ifindex)
-	}
-	return nil
-}
-
-func setPromiscuous(fd, ifindex int) error {
-	mreq := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
-		return fmt.Errorf("promiscuous mode: %w", err)
+		mreq := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
+		if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+			return fmt.Errorf("promiscuous mode: %w", err)
+		}
 	}
 	return nil
 }

@@ -41,15 +41,9 @@ type Sender struct {
 	sendmmsg func(fd int, msgs []mmsghdr) (int, unix.Errno)
 }
 
-// OpenSender opens the interface with that index. It needs CAP_NET_RAW. The
-// device is promiscuous, where that is asked for, until Close.
-func OpenSender(ifindex int, promiscuous bool) (*Sender, error) {
+// OpenSender opens the interface with that index. It needs CAP_NET_RAW.
+func OpenSender(ifindex int) (*Sender, error) {
 	s, err := openSender(ifindex)
-	if err == nil && promiscuous {
-		if err = setPromiscuous(s.fd, ifindex); err != nil {
-			s.Close()
-		}
-	}
 	if err != nil {
 		return nil, openError(ifindex, err)
 	}

@@ -61,7 +61,11 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	n := nettest.Test(t, "bh")
-	return &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
+	l := &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
+	if engine() != "afpacket" {
+		mountBPF(t, l.path("run"))
+	}
+	return l
 }
 
 // guest hangs a guest with 10.9.0.i/24 and MAC 02:00:00:00:00:i on port pi.
@@ -131,7 +135,7 @@ func (l *lab) start(toml string) *daemon {
 }
 
 func (l *lab) daemonArgs() []string {
-	return []string{"daemon", "--config", l.path("gxswitch.toml"), "--run-dir", l.path("run"), "--state-dir", l.path("state")}
+	return []string{"daemon", "--config", l.path("gxswitch.toml"), "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", engine()}
 }
 
 func (l *lab) launch() *daemon {

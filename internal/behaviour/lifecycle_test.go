@@ -219,7 +219,11 @@ func TestKilledAndReconfigured(t *testing.T) {
 	l.awaitPort("p1", "up")
 	l.daemon.end(t, syscall.SIGKILL)
 	l.start("")
-	if after := footprint(t, l.host); after != before {
+	after := footprint(t, l.host)
+	if engine() != "afpacket" { // the daemon has interfaces of its own while it runs
+		after = regexp.MustCompile(`(?m)^.*\bgxp[0-9a-f]{8}.*\n`).ReplaceAllString(after, "")
+	}
+	if after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }

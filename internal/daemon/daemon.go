@@ -38,13 +38,6 @@ type Options struct {
 // put back, or when it can't start. SIGHUP reloads.
 func Run(ctx context.Context, opt Options) (err error) {
 	log := opt.Log
-	switch opt.Engine {
-	case "auto", "afpacket", "":
-	case "ebpf":
-		return control.Errorf(control.CodeRefused, "engine ebpf is not in this version").WithHint("--engine afpacket, or auto")
-	default:
-		return control.Errorf(control.CodeUsage, "engine %q: want auto, afpacket or ebpf", opt.Engine)
-	}
 	cfg, err := loadConfig(opt, log)
 	if err != nil {
 		return err
@@ -82,12 +75,25 @@ func Run(ctx context.Context, opt Options) (err error) {
 		workers = runtime.NumCPU()
 	}
 	runtime.GOMAXPROCS(workers + 2)
-	sw, err := dataplane.New(dataplane.Options{Workers: workers, Log: log})
+	kernel, reason, err := openEngine(opt, workers)
+	if err != nil {
+		return err
+	}
+	swOptions := dataplane.Options{Workers: workers, Log: log}
+	if kernel != nil {
+		defer func() { err = errors.Join(err, kernel.Close()) }()
+		swOptions.Kernel = kernel
+		for _, p := range kernel.Punts() {
+			swOptions.Punts = append(swOptions.Punts, p)
+		}
+	}
+	sw, err := dataplane.New(swOptions)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sw.Close()) }()
 	m := newManager(sw, log, opt.StateDir)
+	m.kernel, m.engineReason = kernel, reason
 
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -127,7 +133,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer stopServing()
 	go func() { served <- server.Serve(serving, m) }()
 
-	log.Info("ready", "version", version.String(), "engine", engineName, "workers", workers, "socket", socket)
+	log.Info("ready", "version", version.String(), "engine", m.engineName(), "workers", workers, "socket", socket)
 	if err := notify("READY=1"); err != nil {
 		log.Warn("tell the service manager", "err", err)
 	}

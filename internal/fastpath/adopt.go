@@ -48,6 +48,10 @@ func (e *Engine) Sweep() error {
 	defer e.mu.Unlock()
 	var errs []error
 	for ifindex, number := range e.adopted {
+		var was objectPort
+		if e.obj.GxPorts.Lookup(uint32(number), &was) == nil && was.Flags&flagPromiscuous != 0 {
+			errs = append(errs, discreet(ifindex))
+		}
 		errs = append(errs,
 			deleted(e.obj.GxIndex.Delete(uint32(ifindex))),
 			e.obj.GxPorts.Put(uint32(number), &objectPort{}))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,6 +84,30 @@ func netnsCookie() (uint64, error) {
 	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
+// unPromiscuous gives back the flags of devices that an engine pinned there has
+// set.
+func unPromiscuous(dir string) error {
+	index, err := ebpf.LoadPinnedMap(filepath.Join(dir, "gx_index"), nil)
+	if err != nil {
+		return nil // it has attached nothing
+	}
+	defer index.Close()
+	all, err := ebpf.LoadPinnedMap(filepath.Join(dir, "gx_ports"), nil)
+	if err != nil {
+		return nil
+	}
+	defer all.Close()
+	var errs []error
+	var ifindex, number uint32
+	for it := index.Iterate(); it.Next(&ifindex, &number); {
+		var p objectPort
+		if all.Lookup(number, &p) == nil && p.Flags&flagPromiscuous != 0 {
+			errs = append(errs, discreet(int(ifindex)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Flush removes what an engine of the run directory left pinned in this network
 // namespace, so that nothing is forwarded any more. It reports whether there was
 // anything.
@@ -104,7 +129,7 @@ func Flush(runDir string) (bool, error) {
 		}
 		for _, dir := range dirs {
 			found = true
-			errs = append(errs, os.RemoveAll(dir))
+			errs = append(errs, unPromiscuous(dir), os.RemoveAll(dir))
 		}
 		_ = os.Remove(own)
 	}

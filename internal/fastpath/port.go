@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"gxswitch/internal/frame"
 	"gxswitch/ports"
@@ -20,16 +21,17 @@ import (
 // read from its Punt, with Number for a Source.
 type Port struct {
 	*ports.Sender
-	e       *Engine
-	number  uint16
-	ifindex int
-	punt    *Punt
-	options PortOptions
-	hook    *hook
-	base    objectCounters // what the counters were when the port was attached
-	peer    atomic.Bool
-	lost    atomic.Uint64 // on the way to user space
-	left    uint64        // for user space, as of the last Settle; guarded by Engine.mu
+	e           *Engine
+	number      uint16
+	ifindex     int
+	punt        *Punt
+	options     PortOptions
+	hook        *hook
+	base        objectCounters // what the counters were when the port was attached
+	peer        atomic.Bool
+	promiscuous bool          // the device is, and we made it so
+	lost        atomic.Uint64 // on the way to user space
+	left        uint64        // for user space, as of the last Settle; guarded by Engine.mu
 
 	mu       sync.Mutex // guards what follows
 	rules    Rules
@@ -67,8 +69,13 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 	p := &Port{e: e, number: number, ifindex: ifindex, options: opt, punt: e.leastUsed()}
 	p.peer.Store(behindNamespace(ifindex))
 	var err error
-	if p.Sender, err = ports.OpenSender(ifindex, opt.Promiscuous); err != nil {
+	if p.Sender, err = ports.OpenSender(ifindex); err != nil {
 		return nil, err
+	}
+	if opt.Promiscuous {
+		if p.promiscuous, err = e.promiscuous(ifindex, number, adopted); err != nil {
+			return nil, errors.Join(err, p.Sender.Close())
+		}
 	}
 	if p.base, err = e.counters(number); err == nil && !adopted {
 		err = errors.Join(p.put(Rules{}), e.obj.GxIndex.Put(uint32(ifindex), uint32(number)))
@@ -103,6 +110,35 @@ func (e *Engine) leastUsed() *Punt {
 		}
 	}
 	return e.punts[best]
+}
+
+// promiscuous makes the device take frames of every destination, by its flag: a
+// packet socket's membership would end with the process. It reports whether the
+// flag is ours to take back.
+func (e *Engine) promiscuous(ifindex int, number uint16, adopted bool) (ours bool, err error) {
+	if adopted {
+		var was objectPort
+		if e.obj.GxPorts.Lookup(uint32(number), &was) == nil && was.Flags&flagPromiscuous != 0 {
+			return true, nil
+		}
+	}
+	l, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return false, err
+	}
+	if l.Attrs().RawFlags&unix.IFF_PROMISC != 0 {
+		return false, nil
+	}
+	return true, netlink.SetPromiscOn(l)
+}
+
+// discreet undoes promiscuous.
+func discreet(ifindex int) error {
+	err := netlink.SetPromiscOff(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: ifindex}})
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
 }
 
 // free is a number that no port has. Numbers are not taken anew before all others
@@ -175,6 +211,9 @@ func (p *Port) Disable() error {
 		e.obj.GxPorts.Put(uint32(p.number), &objectPort{}),
 		e.setAddresses(uint32(p.number), &p.addrs, nil),
 		p.hook.remove())
+	if p.promiscuous {
+		err = errors.Join(err, discreet(p.ifindex))
+	}
 	e.mu.Lock()
 	e.ports[p.number] = nil
 	e.mu.Unlock()

@@ -85,7 +85,9 @@ func (p *Punt) open(hash string, drops map[int]*hook) error {
 			return err
 		}
 	}
-	for _, l := range []netlink.Link{a, b} {
+	// The near end last: its queue is then ready at once, while the queue of an end
+	// that gets its carrier later drops frames until the kernel has looked after it.
+	for _, l := range []netlink.Link{b, a} {
 		if err := silence(l); err != nil {
 			return err
 		}
@@ -110,14 +112,10 @@ func silence(l netlink.Link) error {
 	return nil
 }
 
-// Owns reports whether the interface is one of the engine's own.
-func (e *Engine) Owns(ifindex int) bool {
-	for _, p := range e.punts {
-		if p.ifindex == ifindex || p.far == ifindex {
-			return true
-		}
-	}
-	return false
+// Owns reports whether an interface of that name is an engine's own.
+func Owns(name string) bool {
+	rest, ok := strings.CutPrefix(name, puntPrefix)
+	return ok && len(rest) > 8+1 && strings.Trim(rest[:8], "0123456789abcdef") == "" && strings.Trim(rest[8:len(rest)-1], "0123456789") == ""
 }
 
 // Punts are the ways to user space, by number.

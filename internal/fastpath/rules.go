@@ -46,6 +46,7 @@ const (
 	flagGuarded
 	flagSnooped
 	flagHostOnly
+	flagPromiscuous // of no meaning to the program: the device is, and we made it so
 )
 
 func (r *Rules) flags() (flags uint32) {
@@ -98,6 +99,9 @@ func (p *Port) put(r Rules) error {
 	}
 	if p.peer.Load() {
 		v.Flags |= flagPeer
+	}
+	if p.promiscuous {
+		v.Flags |= flagPromiscuous
 	}
 	if p.options.Uplink {
 		v.Flags |= flagRest

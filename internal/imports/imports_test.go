@@ -64,7 +64,7 @@ var house = []room{
 		kernel: "the peer's credentials, the socket's lock and its mode"},
 	{path: "internal/control/controltest", uses: "internal/control internal/filter internal/frame internal/vlan shaping"},
 	{path: "internal/daemon",
-		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan nat ports shaping",
+		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/fastpath internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan nat ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
 	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
 		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",
