@@ -152,7 +152,7 @@ func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally)
 	// decide
 	class := filter.UnknownUnicast
 	if d[0]&1 == 0 {
-		if in.cfg.Role == Uplink && [6]byte(d[:6]) == in.cfg.Local {
+		if in.cfg.Role == Uplink && [6]byte(d[:6]) == in.cfg.Local && !in.cfg.Local.IsZero() {
 			t.consumed += n // for the host itself, which has it from the NIC, in any VLAN
 			return
 		}

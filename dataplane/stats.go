@@ -146,6 +146,17 @@ type Lease struct {
 	Expires time.Time // zero: never
 }
 
+// GuestMAC is the address that a port's guest is held to, told or learned from its
+// first frame; null where there is none.
+func (s *Switch) GuestMAC(port string) frame.MAC {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a, _ := s.find(port); a != nil && a.port.guard != nil {
+		return a.port.guard.MAC()
+	}
+	return frame.MAC{}
+}
+
 // Leases lists them.
 func (s *Switch) Leases(port string) (all []Lease) {
 	s.mu.Lock()

@@ -32,6 +32,7 @@ type view struct {
 	entries []*entry  // by wire.id, nil where there is none
 	fast    []*entry  // of the Kernel's ports, by their number
 	hosts   map[netip.Addr]struct{}
+	legs    map[string]*member // the host's, by network: see Locate
 }
 
 // entry is where the frames of an interface come in: its one member, or, on a
@@ -134,7 +135,7 @@ type counters struct {
 
 // build makes the view of the members given; s.mu is held.
 func (s *Switch) build() *view {
-	v := &view{hosts: s.hosts, ports: make([]*member, len(s.attached)), entries: make([]*entry, s.wires)}
+	v := &view{hosts: s.hosts, ports: make([]*member, len(s.attached)), entries: make([]*entry, s.wires), legs: map[string]*member{}}
 	byNet := map[*network][]*member{}
 	byName := map[string]*member{}
 	for id, a := range s.attached {
@@ -146,6 +147,9 @@ func (s *Switch) build() *view {
 		v.enter(m)
 		byNet[m.net] = append(byNet[m.net], m)
 		byName[m.cfg.Name] = m
+		if m.cfg.Role == Host {
+			v.legs[m.cfg.Network] = m
+		}
 	}
 	v.enterFast(s)
 	for _, e := range v.entries {

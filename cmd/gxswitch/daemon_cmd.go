@@ -51,7 +51,7 @@ it. afpacket moves every frame itself. auto takes ebpf where the kernel has it.`
 }
 
 func newDemoCommand(a *app) *cobra.Command {
-	mode := newChoice("MODE", "all", "all", "bridged", "host-only", "isolated")
+	mode := newChoice("MODE", "all", "all", "bridged", "host-only", "isolated", "routed", "nat")
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the switch at work on this machine",
@@ -64,7 +64,7 @@ and shows who reaches whom. Needs root; leaves nothing behind.`,
 			return runDemo(cmd.Context(), mode.text, a.stdout)
 		},
 	}
-	cmd.Flags().Var(mode, "mode", "all, bridged, host-only or isolated")
-	complete(cmd, "mode", "all", "bridged", "host-only", "isolated")
+	cmd.Flags().Var(mode, "mode", "all, bridged, host-only, isolated, routed or nat")
+	complete(cmd, "mode", "all", "bridged", "host-only", "isolated", "routed", "nat")
 	return cmd
 }

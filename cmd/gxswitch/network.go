@@ -81,6 +81,8 @@ func newNetworkShow(a *app) *cobra.Command {
 					{"fdb_limit", n.FDBLimit},
 					{"ageing", strconv.FormatFloat(n.AgeingS, 'f', -1, 64) + "s"},
 					{"source", n.Source},
+					{"dhcp", dhcpText(n.DHCP)},
+					{"dns", dnsText(n.DNS)},
 				}
 				switch config.Mode(n.Mode) {
 				case config.Routed:
@@ -99,6 +101,7 @@ type networkFlags struct {
 	mode       *value[string]
 	uplink     string
 	uplinkVLAN *value[int]
+	takeover   *value[bool]
 	vlan       *value[vlan.Set]
 	address    *value[string]
 	mtu        *value[int]
@@ -108,15 +111,18 @@ type networkFlags struct {
 	natAddress *value[string]
 	rateUp     *value[shaping.Limit]
 	rateDown   *value[shaping.Limit]
+	services   *serviceFlags
 }
 
 func addNetworkFlags(cmd *cobra.Command) *networkFlags {
-	f := &networkFlags{mode: newMode(), uplinkVLAN: newUplinkVLAN(), vlan: newVLANs(), address: newAddress(), mtu: newMTU(),
+	f := &networkFlags{mode: newMode(), uplinkVLAN: newUplinkVLAN(), takeover: newSwitch(), vlan: newVLANs(), address: newAddress(), mtu: newMTU(),
 		ageing: newAgeing(), fdbLimit: newFDBLimit(), natAddress: newNATAddress(), rateUp: newRate(), rateDown: newRate()}
 	flags := cmd.Flags()
 	flags.Var(f.mode, "mode", "bridged, host-only, isolated, routed or nat")
 	flags.StringVar(&f.uplink, "uplink", "", "the NIC (`IF`) of a bridged, routed or nat network")
 	flags.Var(f.uplinkVLAN, "uplink-vlan", "the one VLAN of the NIC that the network is, without its tag; 0 for none")
+	flags.Var(f.takeover, "takeover", "the host interface takes the NIC's MAC, addresses and routes; or --takeover=false")
+	flags.Lookup("takeover").NoOptDefVal = "true"
 	flags.Var(f.vlan, "vlan", "the VLANs the uplink carries, as in 10p/20-29 (default 1p/2-4094)")
 	flags.Var(f.address, "address", "the host's own address in the network, as in 192.168.60.1/24; guests of routed and nat networks have it for their gateway")
 	flags.BoolVar(&f.proxyARP, "proxy-arp", true, "answer ARP for the guests of a routed network on its uplink")
@@ -127,19 +133,22 @@ func addNetworkFlags(cmd *cobra.Command) *networkFlags {
 	flags.Var(f.rateUp, "rate-up", "limit of all guests together, out of the network, as in 1Gb/s, or none")
 	flags.Var(f.rateDown, "rate-down", "limit of all guests together, into the network, or none")
 	complete(cmd, "mode", "bridged", "host-only", "isolated", "routed", "nat")
+	complete(cmd, "takeover", "true", "false")
 	for _, free := range []string{"nat-address", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit", "rate-up", "rate-down"} {
 		complete(cmd, free)
 	}
+	f.services = addServiceFlags(cmd)
 	return f
 }
 
 func (f *networkFlags) spec(cmd *cobra.Command, name string) control.NetworkSpec {
 	spec := control.NetworkSpec{Name: name, Mode: f.mode.text, Uplink: f.uplink, UplinkVLAN: f.uplinkVLAN.given,
-		VLAN: f.vlan.given, Address: f.address.given, MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given,
+		Takeover: f.takeover.given, VLAN: f.vlan.given, Address: f.address.given, MTU: f.mtu.given, Ageing: f.ageing.given, FDBLimit: f.fdbLimit.given,
 		NATAddress: f.natAddress.given, RateUp: f.rateUp.given, RateDown: f.rateDown.given}
 	if cmd.Flags().Changed("proxy-arp") {
 		spec.ProxyARP = &f.proxyARP
 	}
+	f.services.spec(&spec)
 	return spec
 }
 
@@ -150,6 +159,7 @@ func (f *networkFlags) check(name string) error {
 	n.Ageing = time.Duration(f.ageing.or(control.Duration(n.Ageing)))
 	n.FDBLimit = f.fdbLimit.or(n.FDBLimit)
 	n.UplinkVLAN, n.VLAN = uint16(f.uplinkVLAN.or(0)), f.vlan.or(vlan.Set{})
+	n.Takeover = f.takeover.or(false)
 	if a := f.natAddress.or(""); a != "" {
 		n.NATAddress = netip.MustParseAddr(a) // the flag has been parsed
 	}
@@ -161,6 +171,7 @@ func (f *networkFlags) check(name string) error {
 		}
 		n.Address = p
 	}
+	f.services.fill(&n)
 	return n.Validate()
 }
 
@@ -177,7 +188,9 @@ makes one wherever that configuration is used.`,
   gxswitch network add dmz --mode routed --uplink eth0 --address 203.0.113.17/28
   gxswitch network add nat0 --mode nat --uplink eth0 --address 10.20.0.1/24
   gxswitch network add br0 --mode bridged --uplink eth1 --uplink-vlan 4094
-  gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19`,
+  gxswitch network add xenbr0 --mode bridged --uplink eth0 --vlan 1p/10-19
+  gxswitch network add xenbr0 --mode bridged --uplink eth0 --takeover
+  gxswitch network add lab2 --mode host-only --address 10.0.0.1/24 --dhcp --dns`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -187,6 +200,9 @@ makes one wherever that configuration is used.`,
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if config.Mode(f.mode.text).NeedsUplink() && f.uplink == "" {
@@ -208,18 +224,26 @@ func newNetworkSet(a *app) *cobra.Command {
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
 		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
-limit, and --uplink-vlan 0 takes the VLAN back.`,
+limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
 		Example: `  gxswitch network set lab --ageing 60s
   gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
   gxswitch network set br0 --uplink-vlan 4093
-  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000`,
+  gxswitch network set xenbr0 --takeover=false
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set lab --dhcp-range 192.168.61.100-192.168.61.199
+  gxswitch network set lab --dns-domain xen --dns-upstream 192.0.2.53,system
+  gxswitch network set lab --dhcp=false --dns=false`,
 		Args:              exactly("NETWORK"),
 		ValidArgsFunction: once(a.networkNames()),
 	}
 	f := addNetworkFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := anyOf(cmd, "mode", "proxy-arp", "nat-address", "uplink", "uplink-vlan", "vlan", "address", "mtu", "ageing", "fdb-limit",
-			"rate-up", "rate-down"); err != nil {
+		if err := anyOf(cmd, append([]string{"mode", "proxy-arp", "nat-address", "uplink", "uplink-vlan", "takeover", "vlan", "address", "mtu", "ageing",
+			"fdb-limit", "rate-up", "rate-down"}, serviceFlagNames()...)...); err != nil {
+			return err
+		}
+		if err := f.services.check(cmd); err != nil {
 			return err
 		}
 		if err := notEmpty(cmd, "uplink", "address"); err != nil {

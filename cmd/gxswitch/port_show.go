@@ -100,6 +100,7 @@ func portFields(p control.Port) []field {
 		{"rate_from_by", p.RateFromBy},
 		{"rate_to", rateText(p.RateTo, p.ShaperTo)},
 		{"ip", strings.Join(p.IP, ",")},
+		{"learned_mac", macText(p.LearnedMAC)},
 		{"learned_ip", strings.Join(p.LearnedIP, ",")},
 		{"antispoof", p.AntiSpoof},
 		{"ra_guard", p.RAGuard},

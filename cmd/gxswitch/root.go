@@ -59,6 +59,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newNetworkCommand(a),
 		newPortCommand(a),
 		newFDBCommand(a),
+		newLeaseCommand(a),
+		newDNSCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
 		newForwardCommand(a),

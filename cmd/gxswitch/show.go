@@ -68,6 +68,9 @@ func printTree(b *strings.Builder, tree []shown) {
 		if n.Uplink != "" {
 			about = append(about, "uplink "+n.Uplink)
 		}
+		if n.Takeover {
+			about = append(about, "takeover")
+		}
 		if n.UplinkVLAN != 0 {
 			about = append(about, fmt.Sprintf("uplink vlan %d", n.UplinkVLAN))
 		}

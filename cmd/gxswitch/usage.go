@@ -139,7 +139,12 @@ func wrongWherever(cmd *cobra.Command, err error) error {
 	if !ok {
 		return err
 	}
-	flag := strings.ReplaceAll(e.Key[strings.LastIndexByte(e.Key, '.')+1:], "_", "-")
+	parts := strings.Split(strings.ReplaceAll(e.Key, "_", "-"), ".")
+	flag := parts[len(parts)-1]
+	// A table in a network's has flags with its name before: network.lab.dhcp.range.
+	if n := len(parts); n > 3 && cmd.Flags().Lookup(parts[n-2]+"-"+flag) != nil {
+		flag = parts[n-2] + "-" + flag
+	}
 	if cmd.Flags().Lookup(flag) != nil {
 		return usagef(cmd, "--%s: %s", flag, e.Msg)
 	}

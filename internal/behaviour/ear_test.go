@@ -3,6 +3,7 @@ package behaviour
 import (
 	"bytes"
 	order "encoding/binary"
+	"math/rand/v2"
 	"net"
 	"testing"
 
@@ -19,7 +20,8 @@ type ear struct {
 	mac frame.MAC
 }
 
-// hear opens one on guest i's. For its sentinels alone i matters.
+// hear opens one on guest i's. For its sentinels alone i matters: those to a MAC
+// that nobody has go to everybody.
 func hear(t *testing.T, ns *testnet.NS, i int) ear {
 	t.Helper()
 	e := ear{mac: guestMAC(i)}
@@ -55,10 +57,13 @@ func hear(t *testing.T, ns *testnet.NS, i int) ear {
 }
 
 // until is what came before the sentinel that is sent now. It tells of all that
-// its sender sent before; with tags, the sentinel bears them.
+// its sender sent before; with tags, the sentinel bears them. Each has a number of
+// its own: one of another ear, flooded, may get here only now.
 func (e ear) until(t *testing.T, from raw, tcis ...uint16) [][]byte {
 	t.Helper()
-	from.send(t, tagged(ethernet(e.mac, from.mac, sentinel, 46), tcis...))
+	last := ethernet(e.mac, from.mac, sentinel, 46)
+	order.NativeEndian.PutUint64(last[14:], rand.Uint64())
+	from.send(t, tagged(last, tcis...))
 	var heard [][]byte
 	b, oob := make([]byte, 1<<16), make([]byte, 64)
 	for {
@@ -70,7 +75,7 @@ func (e ear) until(t *testing.T, from raw, tcis ...uint16) [][]byte {
 			t.Fatalf("waited for a sentinel from %s to %s: %v", from.mac, e.mac, err)
 		}
 		f := withTag(bytes.Clone(b[:n]), oob[:oobn])
-		if bytes.Equal(f[:6], e.mac[:]) && bytes.Equal(f[6:12], from.mac[:]) && bytes.Contains(f[12:min(len(f), 24)], []byte{sentinel >> 8, sentinel & 0xff}) {
+		if bytes.HasSuffix(f, last[12:]) && bytes.HasPrefix(f, last[:12]) { // between them what tags it has
 			return heard
 		}
 		heard = append(heard, f)

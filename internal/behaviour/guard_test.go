@@ -213,6 +213,9 @@ func TestDHCPMakesAnAddressTheGuests(t *testing.T) {
 	if got := strings.Join(l.port("p5").LearnedIP, ","); !strings.Contains(got, leased) {
 		t.Errorf("learned_ip is %s, want %s in it", got, leased)
 	}
+	if p := l.port("p5"); p.LearnedMAC != guestMAC(5) || !p.MAC.IsZero() {
+		t.Errorf("learned_mac is %s, want %s; mac is %s", p.LearnedMAC, guestMAC(5), p.MAC)
+	}
 	mustRun(t, g5, "ip", "addr", "add", guestIP(5)+"/24", "dev", "eth0")
 	noneTalk(t, []pair{{g5, guestIP(2), guestIP(5)}}) // which DHCP did not give
 	// What is told takes the place of what was learned, and gives it back.
@@ -241,4 +244,12 @@ func TestDHCPMakesAnAddressTheGuests(t *testing.T) {
 		lives("after " + sig.String())
 	}
 	noneTalk(t, []pair{{g5, guestIP(2), guestIP(5)}}) // which DHCP did not give
+
+	// A port that was taken out comes back as a stranger's.
+	l.must("port", "del", "p5")
+	l.must("port", "add", "p5", "--network", "lab", "--antispoof", "mac+ip")
+	noneTalk(t, []pair{{g5, guestIP(2), leased}})
+	if got := l.port("p5").LearnedIP; len(got) != 0 {
+		t.Errorf("learned_ip is %v after port del and port add", got)
+	}
 }

@@ -57,6 +57,8 @@ type lab struct {
 	host   *testnet.NS
 	dir    string
 	daemon *daemon
+
+	resolvConf string // that the daemon sees for the host's own, if not ""
 }
 
 func newLab(t *testing.T) *lab {
@@ -141,7 +143,11 @@ func (l *lab) daemonArgs() []string {
 func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{log: &logBuffer{}, done: make(chan struct{})}
-	d.cmd = l.host.Command(context.Background(), binary, l.daemonArgs()...)
+	args := append([]string{binary}, l.daemonArgs()...)
+	if l.resolvConf != "" { // in the mount namespace that ip-netns(8) made
+		args = append([]string{"sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}, args...)
+	}
+	d.cmd = l.host.Command(context.Background(), args[0], args[1:]...)
 	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		l.t.Fatal(err)
@@ -231,8 +237,9 @@ func (l *lab) awaitPort(name, state string) {
 }
 
 // awaitOperational waits until the kernel has noticed that a veth's other end is
-// up. Until then its queue is one that drops without a word, though the interface
-// counts as running.
+// up. Until then its queue is one that drops without a word (noop_qdisc), though
+// the interface has its carrier: linkwatch_do_dev activates the queue, at once but
+// on a thread of its own.
 func awaitOperational(t *testing.T, ns *testnet.NS, name string) {
 	t.Helper()
 	nettest.Wait(t, name+" to be operational", func() (up bool, err error) {

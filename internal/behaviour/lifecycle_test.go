@@ -156,6 +156,41 @@ func TestCleanStop(t *testing.T) {
 	}
 }
 
+// An interface that is renamed away and back, faster than the daemon follows, is
+// what it was once the daemon stops.
+func TestRenamedToAndFro(t *testing.T) {
+	l := newLab(t)
+	l.guest(1)
+	before := footprint(t, l.host)
+	l.start(strings.Replace(isolated, "[[port]]", "mtu = 1400\n[[port]]", 1))
+	l.write("renames", "link set dev p1 name x1\nlink set dev x1 name p1\nlink add pz type veth peer name z\n")
+	for range 10 {
+		l.awaitPort("p1", "up")
+		mustRun(t, l.host, "ip", "-batch", l.path("renames"))
+		l.awaitPort("pz", "down") // so the daemon has seen what was before
+		mustRun(t, l.host, "ip", "link", "del", "pz")
+		l.awaitPort("pz", "")
+	}
+	l.daemon.end(t, syscall.SIGTERM)
+	if after := footprint(t, l.host); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// An administrator's change to a NIC outlives the daemon.
+func TestUplinkKeepsItsMTU(t *testing.T) {
+	l := newLab(t)
+	l.far("eth1")
+	l.start("[network.lan]\nmode = \"bridged\"\nuplink = \"eth1\"\n")
+	l.awaitPort("eth1", "up")
+	mustRun(t, l.host, "ip", "link", "set", "eth1", "mtu", "9000")
+	nettest.Wait(t, "the new MTU", func() (bool, error) { return l.port("eth1").MTU == 9000, nil })
+	l.daemon.end(t, syscall.SIGTERM)
+	if out := mustRun(t, l.host, "ip", "-o", "link", "show", "eth1"); !strings.Contains(out, " mtu 9000 ") {
+		t.Errorf("after the daemon's end: %s", out)
+	}
+}
+
 // footprint is what an administrator would look at: links, qdiscs, filters,
 // and the sysctls that a daemon might turn.
 func footprint(t *testing.T, ns *testnet.NS) string {

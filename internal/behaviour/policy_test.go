@@ -3,12 +3,14 @@ package behaviour
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/gopacket/gopacket"
 
 	"gxswitch/internal/control"
+	"gxswitch/internal/frame"
 	"gxswitch/internal/testnet/nettest"
 )
 
@@ -52,13 +54,24 @@ func TestPoliciesOutliveTheDaemon(t *testing.T) {
 	if got := l.port("p1").RateFrom; got != "100Mb/s@20ms" {
 		t.Errorf("another key changed with --isolated: rate_from is %q", got)
 	}
+
+	// The file is changed while no daemon is there to reload it: it is newer.
+	l.daemon.end(t, syscall.SIGTERM)
+	l.start(configured + "antispoof = \"mac\"\n")
+	l.awaitPort("p2", "up")
+	if p := l.port("p2"); p.AntiSpoof != "mac" || p.Isolated || p.RateTo != "" {
+		t.Errorf("after the configuration changed: %+v", p)
+	}
+	if p := l.port("p1"); p.Label != "one" {
+		t.Errorf("a port of the command line: %+v", p)
+	}
 }
 
 // policies is what ports are held to, as the daemon says it, without what
 // counts or differs from one start to the next.
 func policies(l *lab) (text string) {
 	for _, p := range list[[]control.Port](l, "port", "list") {
-		p.ShaperFrom, p.ShaperTo, p.LearnedIP = nil, nil, nil
+		p.ShaperFrom, p.ShaperTo, p.LearnedIP, p.LearnedMAC = nil, nil, nil, frame.MAC{}
 		b, err := json.Marshal(p)
 		if err != nil {
 			l.t.Fatal(err)
@@ -80,6 +93,11 @@ func TestPolicyWaitsForItsInterface(t *testing.T) {
 		"[[port]]\nname = \"p2\"\nnetwork = \"vault\"\nvlan = \"10\"\nrate_from = \"10Mb/s\"\nstorm = \"2000pps\"\nmac_limit = 3\nmac = \"" + guestMAC(2).String() + "\"\n")
 	l.awaitPort("p1", "up")
 	absent := l.port("p2")
+	for _, args := range [][]string{{"port", "set", "p2", "--vlan", "11"}, {"port", "del", "p2"}, {"stats", "p2"}} {
+		if _, stderr, code := l.cli(args...); code != 4 || !strings.Contains(stderr, "port p2: its interface is not there yet\nhint: ") {
+			t.Errorf("%v: exit %d\n%s", args, code, stderr)
+		}
+	}
 	for i := range 2 { // it comes, goes, and comes again
 		g2 := nettest.Namespace(t, l.net, fmt.Sprint("late", i))
 		e := hear(t, g1, 1)

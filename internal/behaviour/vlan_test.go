@@ -185,6 +185,7 @@ func TestTagsOnTheWire(t *testing.T) {
 		{"priority tag, the rest", wire, g3, 8, []uint16{prio}, nil},
 		{"tagged, the rest", g3, wire, 3, []uint16{prio | vid30}, []uint16{prio | vid30}},
 		{"tagged to a trunk port", wire, g3, 8, []uint16{prio | vid30}, []uint16{prio | vid30}},
+		{"tagged to an access port", wire, g4, 8, []uint16{prio | vid30}, nil},
 		{"untagged at an access port", g4, wire, 4, nil, []uint16{vid30}},
 		{"priority tag at an access port", g4, wire, 4, []uint16{prio}, []uint16{prio | vid30}},
 		{"its own VLAN's tag at an access port", g4, wire, 4, []uint16{prio | vid30}, []uint16{prio | vid30}},

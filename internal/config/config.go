@@ -36,8 +36,8 @@ func (m Mode) Supported() bool {
 // HasGateway reports whether the network's host interface is its guests' gateway.
 func (m Mode) HasGateway() bool { return m == Routed || m == NAT }
 
-// HasHostLeg reports whether the host has an interface in the network. It bears
-// the network's name.
+// HasHostLeg reports whether the host has an interface in every network of the
+// mode; see Network.HasHostLeg.
 func (m Mode) HasHostLeg() bool { return m == HostOnly || m == Routed || m == NAT }
 
 // NeedsUplink reports whether the network is joined to a NIC. Where it needs
@@ -67,6 +67,7 @@ type Network struct {
 	Mode       Mode
 	Uplink     string       // "" where the mode needs none
 	UplinkVLAN uint16       // the network's tag on the uplink, which it shares with others; 0: none
+	Takeover   bool         // the host interface has what the uplink had: address, routes, MAC
 	VLAN       vlan.Set     // the uplink's; zero: vlan.Default. Not with UplinkVLAN
 	Address    netip.Prefix // the host interface's, host bits kept; zero: the host gives it, or there is none
 	Ageing     time.Duration
@@ -84,10 +85,14 @@ type Network struct {
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
 
+// HasHostLeg reports whether the host has an interface in the network. It bears
+// the network's name.
+func (n Network) HasHostLeg() bool { return n.Mode.HasHostLeg() || n.Mode == Bridged && n.Takeover }
+
 // Equal reports whether the two say the same, wherever they stand. The order of
 // what is in a list counts.
 func (n Network) Equal(o Network) bool {
-	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.VLAN == o.VLAN &&
+	return n.Name == o.Name && n.Mode == o.Mode && n.Uplink == o.Uplink && n.UplinkVLAN == o.UplinkVLAN && n.Takeover == o.Takeover && n.VLAN == o.VLAN &&
 		n.Address == o.Address && n.Ageing == o.Ageing && n.FDBLimit == o.FDBLimit && n.MTU == o.MTU &&
 		n.RateUp == o.RateUp && n.RateDown == o.RateDown &&
 		n.DHCP.Equal(o.DHCP) && n.DNS.Equal(o.DNS) && slices.EqualFunc(n.Hosts, o.Hosts, Host.Equal) &&

@@ -43,7 +43,7 @@ func networkKeys() []key[Network] {
 		field("mode", func(n *Network) *Mode { return &n.Mode }, text[Mode]{validMode}, required),
 		field("uplink", func(n *Network) *string { return &n.Uplink }, text[string]{validInterface}, optional, uplinkFits),
 		onlyIn(Bridged, field("uplink_vlan", func(n *Network) *uint16 { return &n.UplinkVLAN }, number[uint16]{vlan.MinVID, vlan.MaxVID}, optional, uplinkVLANFits)),
-		onlyIn(Bridged, later[Network]("takeover", "false")),
+		onlyIn(Bridged, field("takeover", func(n *Network) *bool { return &n.Takeover }, boolean{}, optional, takeoverFits)),
 		onlyIn(Bridged, field("vlan", func(n *Network) *vlan.Set { return &n.VLAN }, vlans(), optional)),
 		field("address", func(n *Network) *netip.Prefix { return &n.Address }, hostAddress{}, optional, addressFits),
 		field("ageing", func(n *Network) *time.Duration { return &n.Ageing }, duration{time.Second, 24 * time.Hour}, defaulted),
@@ -208,7 +208,7 @@ func notIsolated(k key[Network]) key[Network] {
 
 // withLeg is a key about what serves guests on the host's interface.
 func withLeg(what string, k key[Network]) key[Network] {
-	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs the host's interface: write mode = %q", what, HostOnly), k)
+	return only(Mode.HasHostLeg, fmt.Sprintf("%s needs a host interface, and those have %s, %s and %s networks", what, HostOnly, Routed, NAT), k)
 }
 
 // only is a key that a mode may have no use for.

@@ -57,7 +57,7 @@ ra_guard  = false
 [network.xenbr0]
 mode      = "bridged"
 uplink    = "eth0"
-takeover  = false
+takeover  = true
 vlan      = "10-19/1p"
 rate_up   = "1Gb/s"
 rate_down = "2Gb/s@10ms"
@@ -104,7 +104,7 @@ uplink_vlan = 4094
 		File:   "f",
 		Daemon: Daemon{Group: "admins"},
 		Networks: []Network{
-			{Name: "xenbr0", Mode: Bridged, Uplink: "eth0", VLAN: mustVLAN("1p/10-19"), RateUp: mustRate("1Gb/s"), RateDown: mustRate("2Gb/s@10ms"), Ageing: 90 * time.Second, FDBLimit: 1024, MTU: 1500, Pos: Position{File: "f", Line: 11}},
+			{Name: "xenbr0", Mode: Bridged, Uplink: "eth0", Takeover: true, VLAN: mustVLAN("1p/10-19"), RateUp: mustRate("1Gb/s"), RateDown: mustRate("2Gb/s@10ms"), Ageing: 90 * time.Second, FDBLimit: 1024, MTU: 1500, Pos: Position{File: "f", Line: 11}},
 			{Name: "web.lan", Mode: HostOnly, Address: netip.MustParsePrefix("192.168.60.1/24"), Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 22}},
 			{Name: "vault", Mode: Isolated, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 42}},
 			{Name: "br0", Mode: Bridged, Uplink: "eth0", UplinkVLAN: 4094, Ageing: DefaultAgeing, FDBLimit: DefaultFDBLimit, Pos: Position{File: "f", Line: 49}},
@@ -207,14 +207,15 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"port=[1]", "f:1: port: want a table [[port]], not the number 1"},
 		{bridged("agein='5s'"), "f:3: network.b.agein: unknown key\n  hint: did you mean ageing?"},
 		{bridged("fdb-limit=5"), "f:3: network.b.fdb-limit: unknown key\n  hint: did you mean fdb_limit?"},
-		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, vlan, address, ageing, fdb_limit, mtu, dhcp, dns, host, proxy_arp, nat_address, forward, rate_up, rate_down"},
+		{bridged("zzzzzz=5"), "f:3: network.b.zzzzzz: unknown key\n  hint: one of mode, uplink, uplink_vlan, takeover, vlan, address, ageing, fdb_limit, mtu, dhcp, dns, host, proxy_arp, nat_address, forward, rate_up, rate_down"},
 		{portWith("uplink='a'"), "f:3: port.tap0.uplink: unknown key\n  hint: one of name, network, vlan, rate_from, rate_to, mac, ip, isolated, label, mtu, antispoof, storm, mac_limit, ra_guard, dhcp_guard, bpdu_guard"},
 
 		// what comes in a later version
 		{daemonWith("xen='on'"), "f:3: daemon.xen: xen = \"on\"" + notYetText + "\n  hint: write xen = \"auto\" or \"off\", or leave the key out"},
 		{daemonWith("metrics='127.0.0.1:9477'"), "f:3: daemon.metrics: metrics" + notYetText},
-		{bridged("takeover=true"), "f:3: network.b.takeover: takeover = true" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
-		{bridged("takeover='false'"), "f:3: network.b.takeover: takeover = \"false\"" + notYetText + "\n  hint: write takeover = false, or leave the key out"},
+		{bridged("takeover='yes'"), "f:3: network.b.takeover: want true or false, not the text \"yes\"\n  hint: write true, without quotes"},
+		{bridged("takeover=true\nuplink_vlan=5"), "f:3: network.b.takeover: the network is one VLAN of the uplink, and the host's addresses are not in it\n  hint: the network that takes over a NIC is the one without uplink_vlan"},
+		{bridged("takeover=true\naddress='10.0.0.1/24'"), "f:4: network.b.address: a bridged network with takeover has the uplink's addresses, and none of its own\n  hint: ip addr add 10.0.0.1/24 dev eth0 adds one"},
 		{hostOnlyWith("takeover=false"), "f:3: network.h.takeover: a host-only network has no use for the key\n  hint: leave the key out, or write mode = \"bridged\""},
 		{portWith("match={domain='web1'}"), "f:3: port.tap0.match: match" + notYetText},
 
@@ -296,6 +297,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		{"[network.b]\nmode='bridged'\nuplink='eth0'\n[[port]]\nname='eth0'\nnetwork='b'", "f:5: port.eth0.name: eth0 is the uplink of network b (f:1) and cannot be a guest's port"},
 		{"[network.b]\nmode='bridged'\nuplink='eth0'\n[[port]]\nname='eth\\0'\nnetwork='b'", "f:5: port.\"eth\\\\0\".name: eth0 is the uplink of network b (f:1) and cannot be a guest's port"},
 		{"[network.h]\nmode='host-only'\n[[port]]\nname='h'\nnetwork='h'\nlabel='x'", "f:4: port.h.name: h is the host interface of network h (f:1), which takes a vlan alone\n  hint: leave out what is not name, network or vlan"},
+		{"[network.h]\nmode='host-only'\n[defaults.port]\nstorm='9pps'\n[[port]]\nname='h'\nnetwork='h'\nantispoof='mac'", "f:6: port.h.name: h is the host interface of network h (f:1), which takes a vlan alone\n  hint: leave out what is not name, network or vlan"},
 		{"[network.h]\nmode='host-only'\n[network.i]\nmode='isolated'\n[[port]]\nname='h'\nnetwork='i'", "f:6: port.h.name: h is the host interface of network h (f:1) and cannot be a guest's port"},
 		{portWith("mac='00:16:3e'"), "f:3: port.tap0.mac: \"00:16:3e\" is not a MAC address\n  hint: six hexadecimal octets, as in 00:16:3e:11:22:33"},
 		{portWith("mac='00:00:00:00:00:00'"), "f:3: port.tap0.mac: 00:00:00:00:00:00 is the null address, which no station has"},
@@ -307,6 +309,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 
 		// networks in each other's way
 		{"[network.a]\nmode='bridged'\nuplink='eth0'\n[network.b]\nmode='bridged'\nuplink='eth0'", "f:6: network.b.uplink: eth0 is the uplink of network a already (f:1)\n  hint: they can share it if one of them has uplink_vlan, the VLAN that is its own there"},
+		{"[network.a]\nmode='bridged'\nuplink='eth0'\ntakeover=true\n[network.b]\nmode='bridged'\nuplink='eth0'\ntakeover=true", "f:7: network.b.uplink: eth0 is the uplink of network a already (f:1)\n  hint: they can share it if one of them has uplink_vlan, the VLAN that is its own there\nf:8: network.b.takeover: network a takes over eth0 already (f:1)\n  hint: leave it out in one of the two"},
 		{"[network.a]\nmode='isolated'\n[network.b]\nmode='bridged'\nuplink='a'", "f:5: network.b.uplink: a is a network (f:1), and an uplink is a NIC"},
 		{"[network.a]\nmode='host-only'\naddress='fd00::1/64'\nmtu=1000", "f:4: network.a.mtu: 1000 is too small for the IPv6 address fd00::1/64\n  hint: IPv6 needs 1280 or more"},
 		{"[network.a]\nmode='host-only'\naddress='10.0.0.1/8'\n[network.b]\nmode='host-only'\naddress='10.1.0.1/16'", "f:6: network.b.address: 10.1.0.1/16 overlaps 10.0.0.1/8 of network a (f:1)"},

@@ -232,7 +232,7 @@ func (r *reader) cross() {
 	crossNetworks(r.cfg.Networks, func(i int, key string, e *Error) {
 		r.report(r.networks[i].at(key), sub(r.cfg.Networks[i].path(), key), e)
 	})
-	crossPorts(r.cfg.Ports, r.cfg.Networks, func(i int, key string, e *Error) {
+	crossPorts(r.cfg.Ports, r.cfg.PortDefaults, r.cfg.Networks, func(i int, key string, e *Error) {
 		r.report(r.ports[i].at(key), sub(r.cfg.Ports[i].path(), key), e)
 	})
 }

@@ -221,6 +221,15 @@ func uplinkVLANFits(n *Network) *Error {
 		hint("choose uplink_vlan for one VLAN of the uplink, untagged in the network, or vlan for several, with their tags")
 }
 
+// takeoverFits: what the host has on a NIC is untagged there.
+func takeoverFits(n *Network) *Error {
+	if !n.Takeover || n.UplinkVLAN == 0 {
+		return nil
+	}
+	return problem("the network is one VLAN of the uplink, and the host's addresses are not in it").
+		hint("the network that takes over a NIC is the one without uplink_vlan")
+}
+
 // addressFits holds the address to the mode.
 func addressFits(n *Network) *Error {
 	switch {
@@ -235,6 +244,9 @@ func addressFits(n *Network) *Error {
 		return nil
 	}
 	e := problem("%s network has no host interface to bear an address", n.Mode.article())
+	if n.Mode == Bridged && n.Takeover {
+		return problem("a bridged network with takeover has the uplink's addresses, and none of its own").hint("ip addr add %s dev %s adds one", n.Address, n.Uplink)
+	}
 	if n.Mode == Bridged {
 		return e.hint("the host keeps its address on the uplink")
 	}

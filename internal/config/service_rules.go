@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// minDHCPMTU is what every client takes without a word (RFC 2131, section 2).
+const minDHCPMTU = 576
+
 // dhcpFits holds a DHCP server to its network. Where the host gives a routed
 // network its address, only the daemon can say more.
 func dhcpFits(n *Network) Errors {
@@ -23,6 +26,9 @@ func dhcpFits(n *Network) Errors {
 	}
 	if !n.Address.Addr().Is4() {
 		return problem("a DHCP server needs an IPv4 address of the host's own, and %s is none", n.Address).alone()
+	}
+	if n.MTU != 0 && n.MTU < minDHCPMTU {
+		return problem("a DHCP server needs an MTU of %d or more, and the network's is %d", minDHCPMTU, n.MTU).alone()
 	}
 	var errs Errors
 	add := func(key string, e *Error) {
@@ -54,7 +60,7 @@ func (n *Network) rangeFits(r Range) *Error {
 		}
 	}
 	if !own.Less(r.First) && !r.Last.Less(own) {
-		return problem("the range %s goes over %s, the host's own address", r, own).hint("let it begin behind, or end before")
+		return problem("the range %s goes over %s, the host's own address", r, own).hint("let it begin after that, or end before")
 	}
 	return nil
 }

@@ -77,13 +77,17 @@ func TestParseSaysWhatIsWrongWithServices(t *testing.T) {
 		{lab("[network.h.dhcp]\nlease='12'\n\nrange=1"), "f:5: network.h.dhcp.lease: the duration \"12\" has no unit\n  hint: write \"12s\"\nf:7: network.h.dhcp.range: want text in quotes, not the number 1" + rangeHint},
 
 		// where there may be one
-		{"[network.b]\nmode='bridged'\nuplink='eth0'\ndhcp={}", "f:4: network.b.dhcp: a bridged network has no use for the key\n  hint: a DHCP server needs the host's interface: write mode = \"host-only\""},
-		{"[network.i]\nmode='isolated'\ndns={}", "f:3: network.i.dns: an isolated network has no use for the key\n  hint: a DNS server needs the host's interface: write mode = \"host-only\""},
-		{"[network.i]\nmode='isolated'\n[[network.i.host]]\nname='a'", "f:3: network.i.host: an isolated network has no use for the key\n  hint: a named host needs the host's interface: write mode = \"host-only\""},
+		{"[network.b]\nmode='bridged'\nuplink='eth0'\ndhcp={}", "f:4: network.b.dhcp: a bridged network has no use for the key\n  hint: a DHCP server needs a host interface, and those have host-only, routed and nat networks"},
+		{"[network.i]\nmode='isolated'\ndns={}", "f:3: network.i.dns: an isolated network has no use for the key\n  hint: a DNS server needs a host interface, and those have host-only, routed and nat networks"},
+		{"[network.i]\nmode='isolated'\n[[network.i.host]]\nname='a'", "f:3: network.i.host: an isolated network has no use for the key\n  hint: a named host needs a host interface, and those have host-only, routed and nat networks"},
 		{hostOnlyWith("dhcp={}"), "f:3: network.h.dhcp: a DHCP server needs an address of the host's own on the network\n  hint: as in address = \"192.168.60.1/24\""},
 		{hostOnlyWith("dns={}"), "f:3: network.h.dns: a DNS server needs an address of the host's own on the network\n  hint: as in address = \"192.168.60.1/24\""},
 		{hostOnlyWith("address='fd00::1/64'\ndhcp={}"), "f:4: network.h.dhcp: a DHCP server needs an IPv4 address of the host's own, and fd00::1/64 is none"},
+		{"[network.r]\nmode='routed'\nuplink='eth0'\ndhcp={range='10.0.0.2-10.0.0.9'}", "f:4: network.r.dhcp.range: a range needs a subnet that is the network's own\n  hint: as in address = \"203.0.113.17/28\"; without one, each port's ip is what its guest gets"},
+		{"[network.n]\nmode='nat'\nuplink='eth0'\naddress='10.0.0.1/24'\ndhcp={range='10.0.1.2-10.0.1.9'}", "f:5: network.n.dhcp.range: 10.0.1.2 of the range 10.0.1.2-10.0.1.9 lies outside the subnet 10.0.0.0/24"},
 		{hostOnlyWith("address='x'\ndhcp={}\ndns={}"), "f:3: network.h.address: \"x\" is not an address with a prefix length\n  hint: as in \"192.168.60.1/24\""},
+
+		{lab("mtu=500\ndhcp={}"), "f:5: network.h.dhcp: a DHCP server needs an MTU of 576 or more, and the network's is 500"},
 
 		// range
 		{lab("dhcp={range='192.168.60.100'}"), "f:4: network.h.dhcp.range: \"192.168.60.100\" is not a range of addresses" + rangeHint},
@@ -93,7 +97,7 @@ func TestParseSaysWhatIsWrongWithServices(t *testing.T) {
 		{"[network.h]\nmode='host-only'\naddress='10.0.0.1/8'\ndhcp={range='10.1.0.0-10.2.0.0'}", "f:4: network.h.dhcp.range: 10.1.0.0-10.2.0.0 has 65537 addresses, and at most 65536 fit"},
 		{lab("dhcp={range='192.168.61.100-192.168.61.199'}"), "f:4: network.h.dhcp.range: 192.168.61.100 of the range 192.168.61.100-192.168.61.199 lies outside the subnet 192.168.60.0/24"},
 		{lab("dhcp={range='192.168.60.100-192.168.61.9'}"), "f:4: network.h.dhcp.range: 192.168.61.9 of the range 192.168.60.100-192.168.61.9 lies outside the subnet 192.168.60.0/24"},
-		{lab("[network.h.dhcp]\n\nrange='192.168.60.1-192.168.60.9'"), "f:6: network.h.dhcp.range: the range 192.168.60.1-192.168.60.9 goes over 192.168.60.1, the host's own address\n  hint: let it begin behind, or end before"},
+		{lab("[network.h.dhcp]\n\nrange='192.168.60.1-192.168.60.9'"), "f:6: network.h.dhcp.range: the range 192.168.60.1-192.168.60.9 goes over 192.168.60.1, the host's own address\n  hint: let it begin after that, or end before"},
 		{lab("dhcp={range='192.168.60.2-192.168.60.255'}"), "f:4: network.h.dhcp.range: 192.168.60.255 is no host's address in the subnet 192.168.60.0/24"},
 
 		// what guests are told

@@ -122,7 +122,7 @@ func anyPortDefaults(t *rapid.T, from Port) Port {
 func anyServices(t *rapid.T, n *Network) {
 	toggle := rapid.SampledFrom([]Toggle{Unset, On, Off})
 	lease := rapid.Int64Range(int64(minLease), int64(maxLease))
-	if n.Address.Addr().Is4() && rapid.Bool().Draw(t, "dhcp") {
+	if n.Address.Addr().Is4() && (n.MTU == 0 || n.MTU >= minDHCPMTU) && rapid.Bool().Draw(t, "dhcp") {
 		n.DHCP = NewDHCP()
 		n.DHCP.Lease, n.DHCP.Authoritative = time.Duration(lease.Draw(t, "lease")), toggle.Draw(t, "authoritative")
 		n.DHCP.Router = rapid.SampledFrom([]netip.Addr{{}, NoRouter(), n.Address.Addr()}).Draw(t, "router")
@@ -168,6 +168,7 @@ func anyConfig(t *rapid.T) Config {
 			n.UplinkVLAN = uint16(i * 1000) // 0, 1000, … 4000
 			if i > 0 && rapid.Bool().Draw(t, "alone") {
 				n.Uplink, n.UplinkVLAN, n.VLAN = fmt.Sprint("alone", i), 0, anyVLAN.Draw(t, "uplink's vlan")
+				n.Takeover = n.Mode == Bridged && rapid.Bool().Draw(t, "takeover")
 			}
 		}
 		if n.Mode != Isolated {
@@ -239,7 +240,7 @@ func FuzzParse(f *testing.F) {
 		"[daemon]\ngroup='g'\nxen='auto'\n[defaults.port]\nantispoof='mac'\nstorm='5pps'\nmac_limit=9\nra_guard=true",
 		"[defaults.port]\nantispoof='mac'\nra_guard=true\n[network.n]\nmode='isolated'\n[[port]]\nname='a'\nnetwork='n'\nantispoof='off'\nra_guard=false\nip=['10.0.0.5','fd00::5']\nisolated=true\nvlan='10p/20-29u'\nrate_from='100Mb/s@20ms'\nrate_to='none'",
 		"[network.n]\nmode='bridged'\nuplink='e'\nuplink_vlan=10\nrate_up='1Gb/s'\n[network.m]\nmode='bridged'\nuplink='e'\nvlan='1p/100+10x4'",
-		"[network.xenbr0]\nmode='bridged'\nuplink='eth0'\nageing='5m'\nfdb_limit=1\nmtu=68\nvlan='1p/2-4094'\ntakeover=false",
+		"[network.xenbr0]\nmode='bridged'\nuplink='eth0'\nageing='5m'\nfdb_limit=1\nmtu=68\nvlan='1p/2-4094'\ntakeover=true",
 		"[network.\"a.b\"]\nmode='host-only'\naddress='fd00::1/64'\n[[port]]\nname='vif*.[0-9]'\nnetwork='a.b'\nmac='00:16:3e:00:00:05'\nlabel=\"\\u00fc\"",
 		"[network.n]\nmode='host-only'\naddress='10.0.0.1/8'\ndhcp={range='10.0.0.2-10.0.0.9',lease='1h',router='none',dns=['10.0.0.3'],domain='a',routes=['10.0.0.0/8 via 10.0.0.2'],port_limit=3,authoritative=true}\n[network.n.dns]\ndomain='a.b'\nupstream=['system','[::2]:53']\nrebind_ok=['.']\n[[network.n.host]]\nname='a'\nmac='02:00:00:00:00:01'\nip='10.0.0.2'\n[[network.n.host]]\nname='b'\nip=['fd00::1','10.0.0.3']",
 		"port=[{name='a', network='b'}, {}, 1, [[]]]\nnetwork={b={mode='isolated'}}",

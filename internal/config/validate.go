@@ -48,9 +48,9 @@ func ValidateNetworks(networks []Network) error {
 
 // ValidatePorts holds ports to the rules between them, and between them and the
 // networks. It does not repeat Validate. The error is Errors, without positions.
-func ValidatePorts(ports []Port, networks []Network) error {
+func ValidatePorts(ports []Port, defaults Port, networks []Network) error {
 	var es Errors
-	crossPorts(ports, networks, func(i int, key string, e *Error) {
+	crossPorts(ports, defaults, networks, func(i int, key string, e *Error) {
 		e.Key = sub(ports[i].path(), key)
 		es = append(es, e)
 	})
@@ -77,9 +77,10 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 		}
 	}
 	crossUplinks(networks, named, report)
+	crossTakeovers(networks, report)
 	var addressed []Network
 	for i, n := range networks {
-		if !n.Address.IsValid() || !n.Mode.HasHostLeg() {
+		if !n.Address.IsValid() || !n.HasHostLeg() {
 			continue
 		}
 		for _, o := range addressed {
@@ -127,21 +128,38 @@ func crossUplinks(networks []Network, named map[string]Network, report func(i in
 	}
 }
 
+// crossTakeovers lets a NIC be taken over once.
+func crossTakeovers(networks []Network, report func(i int, key string, e *Error)) {
+	taken := map[string]Network{}
+	for i, n := range networks {
+		if !n.Takeover || n.Mode != Bridged || n.Uplink == "" {
+			continue
+		}
+		if first, ok := taken[n.Uplink]; ok && first.Name != n.Name {
+			report(i, "takeover", problem("network %s takes over %s already%s", word(first.Name), word(n.Uplink), first.Pos.in()).
+				hint("leave it out in one of the two"))
+			continue
+		}
+		taken[n.Uplink] = n
+	}
+}
+
 // legAlone reports whether the entry says nothing that a host interface can't
 // have. What it has from [defaults.port] is for guests.
-func (p Port) legAlone() bool {
-	return p.RateFrom.IsZero() && p.RateTo.IsZero() && p.MAC.IsZero() && len(p.IP) == 0 && !p.Isolated && p.Label == "" && p.MTU == 0
+func (p Port) legAlone(defaults Port) bool {
+	defaults.Name, defaults.Network, defaults.VLAN = p.Name, p.Network, p.VLAN
+	return p.Equal(defaults)
 }
 
 // crossPorts reports what is wrong with the i-th port's key.
-func crossPorts(ports []Port, networks []Network, report func(i int, key string, e *Error)) {
+func crossPorts(ports []Port, defaults Port, networks []Network, report func(i int, key string, e *Error)) {
 	uplinks, legs, known := map[string]Network{}, map[string]Network{}, map[string]bool{}
 	for _, n := range networks {
 		known[n.Name] = true
 		if _, shared := uplinks[n.Uplink]; n.Uplink != "" && n.Mode.NeedsUplink() && !shared {
 			uplinks[n.Uplink] = n
 		}
-		if n.Mode.HasHostLeg() {
+		if n.HasHostLeg() {
 			legs[n.Name] = n
 		}
 	}
@@ -160,7 +178,7 @@ func crossPorts(ports []Port, networks []Network, report func(i int, key string,
 				report(i, "name", problem("%s is the uplink of network %s%s and cannot be a guest's port", word(name), word(n.Name), n.Pos.in()))
 			}
 			if n, ok := legs[name]; ok && p.Network == name {
-				if !p.legAlone() {
+				if !p.legAlone(defaults) {
 					report(i, "name", problem("%s is the host interface of network %s%s, which takes a vlan alone", word(name), word(n.Name), n.Pos.in()).
 						hint("leave out what is not name, network or vlan"))
 				}

@@ -109,7 +109,7 @@ func TestValidatePortsLooksAtTheNetworks(t *testing.T) {
 		{Port{Name: "lab", Network: "b"}, "port.lab.name: lab is the host interface of network lab and cannot be a guest's port"},
 		{Port{Name: "tap0", Network: "lap"}, "port.tap0.network: there is no network lap\n  hint: did you mean \"lab\"? (b, lab)"},
 	} {
-		if d := cmp.Diff(c.want, message(ValidatePorts([]Port{c.port}, networks))); d != "" {
+		if d := cmp.Diff(c.want, message(ValidatePorts([]Port{c.port}, Port{}, networks))); d != "" {
 			t.Errorf("%+v\n-want +got:\n%s", c.port, d)
 		}
 	}

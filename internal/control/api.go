@@ -27,25 +27,25 @@ type Status struct {
 
 // Network is one row of GET /v1/networks.
 type Network struct {
-	Name       string   `json:"network"`
-	Mode       string   `json:"mode"`
-	Uplink     string   `json:"uplink"`
-	UplinkVLAN int      `json:"uplink_vlan"` // 0: none
-	VLAN       string   `json:"vlan"`        // the uplink's, "" without an uplink or with uplink_vlan
-	RateUp     string   `json:"rate_up"`     // of all guests together, outwards; "" without a limit
-	RateDown   string   `json:"rate_down"`   // likewise, inwards
-	Address    string   `json:"address"`     // CIDR, "" without one
-	MTU        int      `json:"mtu"`
-	Takeover   bool     `json:"takeover"`
-	ProxyARP   bool     `json:"proxy_arp"`   // routed: the uplink's LAN finds the guests by the host's MAC
-	NATAddress string   `json:"nat_address"` // what guests of a nat network have outside, "" while there is none
-	Ports      int      `json:"ports"`
-	FDBEntries int      `json:"fdb_entries"`
-	FDBLimit   int      `json:"fdb_limit"`
-	AgeingS    float64  `json:"ageing_s"`
-	Source     string   `json:"source"` // "config" or "runtime": who made it
-	DHCP       struct{} `json:"dhcp"`
-	DNS        struct{} `json:"dns"`
+	Name       string  `json:"network"`
+	Mode       string  `json:"mode"`
+	Uplink     string  `json:"uplink"`
+	UplinkVLAN int     `json:"uplink_vlan"` // 0: none
+	VLAN       string  `json:"vlan"`        // the uplink's, "" without an uplink or with uplink_vlan
+	RateUp     string  `json:"rate_up"`     // of all guests together, outwards; "" without a limit
+	RateDown   string  `json:"rate_down"`   // likewise, inwards
+	Address    string  `json:"address"`     // CIDR, "" without one
+	MTU        int     `json:"mtu"`
+	Takeover   bool    `json:"takeover"`
+	ProxyARP   bool    `json:"proxy_arp"`   // routed: the uplink's LAN finds the guests by the host's MAC
+	NATAddress string  `json:"nat_address"` // what guests of a nat network have outside, "" while there is none
+	Ports      int     `json:"ports"`
+	FDBEntries int     `json:"fdb_entries"`
+	FDBLimit   int     `json:"fdb_limit"`
+	AgeingS    float64 `json:"ageing_s"`
+	Source     string  `json:"source"` // "config" or "runtime": who made it
+	DHCP       DHCP    `json:"dhcp"`   // {} without a server
+	DNS        DNS     `json:"dns"`    // likewise
 }
 
 // NetworkSpec is the body of POST /v1/networks; with PATCH, only the fields
@@ -55,8 +55,9 @@ type NetworkSpec struct {
 	Mode       string         `json:"mode,omitempty"`
 	Uplink     string         `json:"uplink,omitempty"`
 	UplinkVLAN *int           `json:"uplink_vlan,omitempty"` // 0: none
-	VLAN       *vlan.Set      `json:"vlan,omitempty"`        // the uplink's; "": the default
-	Address    *string        `json:"address,omitempty"`     // CIDR
+	Takeover   *bool          `json:"takeover,omitempty"`
+	VLAN       *vlan.Set      `json:"vlan,omitempty"`    // the uplink's; "": the default
+	Address    *string        `json:"address,omitempty"` // CIDR
 	MTU        *int           `json:"mtu,omitempty"`
 	Ageing     *Duration      `json:"ageing,omitempty"`
 	FDBLimit   *int           `json:"fdb_limit,omitempty"`
@@ -64,6 +65,8 @@ type NetworkSpec struct {
 	NATAddress *string        `json:"nat_address,omitempty"` // "": the uplink's
 	RateUp     *shaping.Limit `json:"rate_up,omitempty"`     // "" or "none": no limit
 	RateDown   *shaping.Limit `json:"rate_down,omitempty"`   // likewise
+	DHCP       *DHCPSpec      `json:"dhcp,omitempty"`
+	DNS        *DNSSpec       `json:"dns,omitempty"`
 }
 
 // FDBEntry is one row of GET /v1/fdb?network=N&port=P.
@@ -177,6 +180,10 @@ type Switch interface {
 	DelForward(ForwardSpec) error
 	Sessions(network string) ([]Session, error) // "" means every
 	FlushNAT(network string) (Flushed, error)   // likewise
+	Leases(network string) ([]Lease, error)     // likewise
+	DelLease(LeaseSpec) error
+	DNSNames(network string) ([]DNSName, error) // "" means every
+	QueryDNS(DNSQuery) (DNSAnswer, error)
 	Config() ConfigText
 	Reload() (Reloaded, error)
 }

@@ -26,8 +26,9 @@ type Port struct {
 	RateTo     string    `json:"rate_to"`
 	ShaperFrom *Shaper   `json:"shaper_from,omitempty"` // nil without a limit of gxswitch's own
 	ShaperTo   *Shaper   `json:"shaper_to,omitempty"`
-	IP         []string  `json:"ip"`         // told; never null, nor is LearnedIP
-	LearnedIP  []string  `json:"learned_ip"` // from DHCP
+	IP         []string  `json:"ip"`          // told; never null, nor is LearnedIP
+	LearnedMAC frame.MAC `json:"learned_mac"` // of the first frame, where antispoof is and no MAC was told
+	LearnedIP  []string  `json:"learned_ip"`  // from DHCP
 	AntiSpoof  string    `json:"antispoof"`
 	RAGuard    bool      `json:"ra_guard"` // as it is in force, so are the other two
 	DHCPGuard  bool      `json:"dhcp_guard"`

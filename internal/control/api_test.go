@@ -56,6 +56,18 @@ func TestAnswersAreWhatTheSwitchSaid(t *testing.T) {
 	wantVLANs[0].Tagged, wantVLANs[1].Untagged = []string{}, []string{}
 	vlans, err := d.client.VLANs(ctx, "xenbr0")
 	check("vlans", vlans, err, wantVLANs)
+	wantLeases, _ := sw.Leases("lab")
+	leases, err := d.client.Leases(ctx, "lab")
+	check("leases", leases, err, wantLeases)
+	wantNames, _ := sw.DNSNames("lab")
+	wantNames[0].IP = []string{}
+	names, err := d.client.DNSNames(ctx, "lab")
+	check("dns names", names, err, wantNames)
+	query := control.DNSQuery{Network: "lab", Name: "web1.xen", Type: "MX"}
+	wantAnswer, _ := sw.QueryDNS(query)
+	wantAnswer.Answers = []control.DNSRecord{}
+	answer, err := d.client.QueryDNS(ctx, query)
+	check("dns query", answer, err, wantAnswer)
 	text, err := d.client.Config(ctx)
 	check("config", text, err, sw.Config())
 	wantReloaded, _ := sw.Reload()
@@ -86,6 +98,7 @@ func TestChangesReachTheSwitchAndTheLog(t *testing.T) {
 	for what, err := range map[string]error{
 		"add fdb": d.client.AddFDB(ctx, control.FDBSpec{MAC: mac, Port: "vif1.0"}),
 		"del fdb": d.client.DelFDB(ctx, control.FDBSpec{MAC: frame.MAC{2, 0, 0, 0, 0, 1}, Network: "xenbr0"}),
+		"lease":   d.client.DelLease(ctx, control.LeaseSpec{Network: "lab", MAC: frame.MAC{2, 0, 0, 0, 0, 1}}),
 		"port":    d.client.DelPort(ctx, "tap é"),
 		"network": d.client.DelNetwork(ctx, "vault"),
 	} {
@@ -98,7 +111,7 @@ func TestChangesReachTheSwitchAndTheLog(t *testing.T) {
 		t.Errorf("flush: %+v, %v", f, err)
 	}
 	for _, call := range []string{"add network", "set network", "delete network", "add port", "set port", "delete port",
-		"add fdb entry", "delete fdb entry", "flush fdb"} {
+		"add fdb entry", "delete fdb entry", "flush fdb", "delete lease"} {
 		if !strings.Contains(d.log.String(), fmt.Sprintf("call=%q", call)) {
 			t.Errorf("the log does not tell of %q", call)
 		}
@@ -193,6 +206,14 @@ func TestAnswersToWrongRequests(t *testing.T) {
 		{"POST", "/v1/fdb", `{"mac":"ff:ff:ff:ff:ff:ff","port":"vif1.0"}`, 400, "multicast"},
 		{"POST", "/v1/fdb", `{"mac":"00:16:3e:00:00:01","port":"vif1.0","vlan":4095}`, 400, "vlan: want 1 to 4094, got 4095"},
 		{"DELETE", "/v1/fdb", `{"mac":"00:16:3e:00:00:01"}`, 400, "network: missing"},
+		{"DELETE", "/v1/leases", `{"network":"lab"}`, 400, "mac: missing"},
+		{"DELETE", "/v1/leases", `{"mac":"00:16:3e:00:00:05"}`, 400, "network: missing"},
+		{"DELETE", "/v1/leases", `{"mac":"00:16:3e:00:00:09","network":"lab"}`, 404, "has no lease"},
+		{"GET", "/v1/leases?network=no", ``, 404, "no such network"},
+		{"GET", "/v1/dns/query", ``, 400, "name: missing"},
+		{"GET", "/v1/dns/query?name=a&server=b", ``, 400, `unknown parameter "server"`},
+		{"PATCH", "/v1/networks/lab", `{"dhcp":{"rang":"a"}}`, 400, `unknown key "rang"`},
+		{"PATCH", "/v1/networks/lab", `{"dhcp":true}`, 400, "dhcp: want an object"},
 		{"POST", "/v1/fdb/flush", `{"port":"vif1.0"}`, 400, `unknown key "port"`},
 		{"POST", "/v1/fdb/flush?prot=vif1.0", ``, 400, `unknown parameter "prot"`},
 		{"POST", "/v1/fdb/flush?port=", ``, 400, "port has no value"},
@@ -225,6 +246,8 @@ func TestNothingIsAnEmptyListNotNull(t *testing.T) {
 		"/v1/ports":    `[]`,
 		"/v1/fdb":      `[]`,
 		"/v1/vlans":    `[]`,
+		"/v1/leases":   `[]`,
+		"/v1/dns":      `[]`,
 		"/v1/stats":    `{"ports":[],"networks":[]}`,
 	} {
 		if status, _, body := d.request(t, "GET", path, nil); status != 200 || body != want {

@@ -144,6 +144,33 @@ func (c *Client) VLANs(ctx context.Context, network string) ([]VLAN, error) {
 	return get[[]VLAN](ctx, c, "/v1/vlans", only(network, ""))
 }
 
+// Leases lists the DHCP leases of a network, or of all where it is "".
+func (c *Client) Leases(ctx context.Context, network string) ([]Lease, error) {
+	return get[[]Lease](ctx, c, "/v1/leases", only(network, ""))
+}
+
+// DelLease ends a lease.
+func (c *Client) DelLease(ctx context.Context, s LeaseSpec) error {
+	_, err := send[none](ctx, c, http.MethodDelete, "/v1/leases", s)
+	return err
+}
+
+// DNSNames lists the names that a network's DNS server knows by itself, or those
+// of all where the network is "".
+func (c *Client) DNSNames(ctx context.Context, network string) ([]DNSName, error) {
+	return get[[]DNSName](ctx, c, "/v1/dns", only(network, ""))
+}
+
+// QueryDNS asks a network's DNS server.
+func (c *Client) QueryDNS(ctx context.Context, s DNSQuery) (DNSAnswer, error) {
+	q := only(s.Network, "")
+	q.Set("name", s.Name)
+	if s.Type != "" {
+		q.Set("type", s.Type)
+	}
+	return get[DNSAnswer](ctx, c, "/v1/dns/query", q)
+}
+
 // Forwards lists the port forwards of a network, or of all where it is "".
 func (c *Client) Forwards(ctx context.Context, network string) ([]Forward, error) {
 	return get[[]Forward](ctx, c, "/v1/forwards", only(network, ""))

@@ -111,6 +111,40 @@ func routes(sw Switch) map[string]map[string]endpoint {
 				return vlans(sw.VLANs(q.params.Get("network")))
 			}},
 		},
+		"/v1/leases": {
+			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
+				leases, err := sw.Leases(q.params.Get("network"))
+				return nonNil(leases), err
+			}},
+			http.MethodDelete: change("delete lease", func(q *request) (any, error) {
+				spec, err := decode[LeaseSpec](q.body)
+				q.object = spec.MAC.String()
+				switch {
+				case err != nil:
+				case spec.MAC.IsZero():
+					err = missing("mac")
+				case spec.Network == "":
+					err = missing("network")
+				}
+				return nil, first(err, func() error { return sw.DelLease(spec) })
+			}),
+		},
+		"/v1/dns": {
+			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
+				return dnsNames(sw.DNSNames(q.params.Get("network")))
+			}},
+		},
+		"/v1/dns/query": {
+			http.MethodGet: {params: []string{"network", "name", "type"}, serve: func(q *request) (any, error) {
+				spec := DNSQuery{Network: q.params.Get("network"), Name: q.params.Get("name"), Type: q.params.Get("type")}
+				if spec.Name == "" {
+					return nil, missing("name")
+				}
+				a, err := sw.QueryDNS(spec)
+				a.Answers = nonNil(a.Answers)
+				return a, err
+			}},
+		},
 		"/v1/forwards": {
 			http.MethodGet: {params: []string{"network"}, serve: func(q *request) (any, error) {
 				all, err := sw.Forwards(q.params.Get("network"))
@@ -270,6 +304,15 @@ func vlans(all []VLAN, err error) (any, error) {
 	for i, v := range all {
 		v.Untagged, v.Tagged = nonNil(v.Untagged), nonNil(v.Tagged)
 		tidy[i] = v
+	}
+	return tidy, err
+}
+
+func dnsNames(all []DNSName, err error) (any, error) {
+	tidy := make([]DNSName, len(all))
+	for i, n := range all {
+		n.IP = nonNil(n.IP)
+		tidy[i] = n
 	}
 	return tidy, err
 }

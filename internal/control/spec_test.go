@@ -90,13 +90,22 @@ func TestSpecsArriveAsTheyWereSent(t *testing.T) {
 		"nothing": {Name: "lab"},
 		"all": {Name: "lab", Mode: "bridged", Uplink: "eth1", UplinkVLAN: ptr(4094), VLAN: vlans(t, "1p/2-4094"), Address: ptr("10.0.0.1/24"),
 			MTU: ptr(9000), Ageing: ptr(control.Duration(60e9)), FDBLimit: ptr(16), RateUp: limit(t, "1Gb/s"), RateDown: limit(t, "1Mb/s@1s"),
-			ProxyARP: ptr(false), NATAddress: ptr("192.0.2.1")},
+			ProxyARP: ptr(false), NATAddress: ptr("192.0.2.1"),
+			DHCP: &control.DHCPSpec{On: ptr(true), Range: ptr("10.0.0.50-10.0.0.99"), Lease: ptr(control.Duration(3600e9)), Router: ptr("none"),
+				DNS: &[]netip.Addr{netip.MustParseAddr("192.0.2.53")}, Domain: ptr("xen"), Routes: &[]string{"192.0.2.0/24 via 10.0.0.2"},
+				PortLimit: ptr(4), Authoritative: ptr(true)},
+			DNS: &control.DNSSpec{On: ptr(true), Domain: ptr("xen"), Upstream: &[]string{"system"}, RebindOK: &[]string{"."}}},
 		"all taken back": {Name: "lab", UplinkVLAN: ptr(0), VLAN: &vlan.Set{}, Address: ptr(""),
 			MTU: ptr(0), Ageing: ptr(control.Duration(0)), FDBLimit: ptr(0), RateUp: &shaping.Limit{}, RateDown: &shaping.Limit{},
-			ProxyARP: ptr(true), NATAddress: ptr("")},
+			ProxyARP: ptr(true), NATAddress: ptr(""),
+			DHCP: &control.DHCPSpec{On: ptr(false), Range: ptr(""), Lease: ptr(control.Duration(0)), Router: ptr(""),
+				DNS: &[]netip.Addr{}, Domain: ptr(""), Routes: &[]string{}, PortLimit: ptr(0), Authoritative: ptr(false)},
+			DNS: &control.DNSSpec{On: ptr(false), Domain: ptr(""), Upstream: &[]string{}, RebindOK: &[]string{}}},
 	} {
 		if name != "nothing" {
 			everyPointerIsSet(t, spec)
+			everyPointerIsSet(t, *spec.DHCP)
+			everyPointerIsSet(t, *spec.DNS)
 		}
 		if _, err := d.client.SetNetwork(ctx, spec); err != nil {
 			t.Errorf("network, %s: %v", name, err)

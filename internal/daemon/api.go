@@ -50,7 +50,7 @@ func (m *manager) Networks() []control.Network {
 func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Network {
 	row := control.Network{
 		Name: n.spec.Name, Mode: string(n.spec.Mode), Uplink: n.spec.Uplink, MTU: m.mtu(n.spec), Ports: st.Ports,
-		FDBEntries: st.FDBEntries, FDBLimit: st.FDBLimit, AgeingS: n.spec.Ageing.Seconds(), Source: n.source(),
+		FDBEntries: st.FDBEntries, FDBLimit: st.FDBLimit, AgeingS: n.spec.Ageing.Seconds(), Source: n.source(), Takeover: n.spec.Takeover,
 	}
 	if n.spec.Address.IsValid() {
 		row.Address = n.spec.Address.String()
@@ -63,6 +63,7 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 	if n.spec.Mode == config.Bridged && n.spec.UplinkVLAN == 0 {
 		row.VLAN = vlanText(n.spec.VLAN)
 	}
+	m.serviceRows(n, &row)
 	return row
 }
 
@@ -80,7 +81,20 @@ func noNetwork(name string) error {
 		WithHint("gxswitch network list shows those there are")
 }
 
-func noPort(name string) error {
+// noPort says why there is nothing to do with the port: list shows also those
+// that wait for their interface.
+func (m *manager) noPort(name string) error {
+	for _, w := range m.waiting() {
+		if w.spec.Name != name {
+			continue
+		}
+		why := "its interface is not there yet"
+		if p := m.problems[name]; p != "" {
+			why = p
+		}
+		return control.Errorf(control.CodeNotFound, "port %s: %s", name, why).
+			WithHint("what it will be is said in the configuration: change that, and gxswitch reload")
+	}
 	return control.Errorf(control.CodeNotFound, "port %s: no such port", name).
 		WithHint("gxswitch port list shows those there are")
 }
@@ -120,7 +134,15 @@ func (m *manager) AddNetwork(s control.NetworkSpec) (control.Network, error) {
 	if err := m.addNetwork(spec, true); err != nil {
 		return control.Network{}, refused(err, control.CodeRefused)
 	}
+	if err := m.serve(m.networks[s.Name]); err != nil {
+		return control.Network{}, refused(errors.Join(err, m.delNetwork(m.networks[s.Name])), control.CodeRefused)
+	}
 	m.settleAll()
+	if n := m.networks[s.Name]; n.refused.err != nil {
+		err := errors.Join(n.refused.err, m.delNetwork(n))
+		m.settleAll()
+		return control.Network{}, refused(err, control.CodeRefused)
+	}
 	return m.networkRowOf(s.Name), m.journal()
 }
 
@@ -139,6 +161,9 @@ func networkText(n config.Network) string {
 	if n.UplinkVLAN != 0 {
 		text += fmt.Sprintf(", uplink_vlan %d", n.UplinkVLAN)
 	}
+	if n.Takeover {
+		text += ", takeover"
+	}
 	text += gatewayText(n)
 	if !n.VLAN.IsZero() {
 		text += ", vlan " + n.VLAN.String()
@@ -148,6 +173,12 @@ func networkText(n config.Network) string {
 	}
 	if !n.RateDown.IsZero() {
 		text += ", rate_down " + n.RateDown.String()
+	}
+	if n.DHCP.On {
+		text += ", dhcp " + cmp.Or(rangeText(n.DHCP.Range), "without a range") + " " + n.DHCP.Lease.String()
+	}
+	if n.DNS.On {
+		text += ", dns " + cmp.Or(n.DNS.Domain, "without a domain")
 	}
 	return text
 }
@@ -183,6 +214,9 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 		}
 		spec.UplinkVLAN = uint16(*s.UplinkVLAN)
 	}
+	if s.Takeover != nil {
+		spec.Takeover = *s.Takeover
+	}
 	if s.VLAN != nil {
 		spec.VLAN = *s.VLAN
 	}
@@ -206,6 +240,13 @@ func applyNetwork(spec config.Network, s control.NetworkSpec) (config.Network, e
 	}
 	if s.RateDown != nil {
 		spec.RateDown = *s.RateDown
+	}
+	var err error
+	if spec.DHCP, err = applyDHCP(spec.DHCP, s.DHCP); err != nil {
+		return spec, err
+	}
+	if spec.DNS, err = applyDNS(spec.DNS, s.DNS); err != nil {
+		return spec, err
 	}
 	if err := spec.Validate(); err != nil {
 		return spec, refused(err, control.CodeUsage)
@@ -248,6 +289,7 @@ func (m *manager) DelNetwork(name string) error {
 		return noNetwork(name)
 	}
 	err := m.delNetwork(n)
+	m.forgetLeases(name)
 	m.settleAll() // its ports may be others' now
 	return errors.Join(err, m.journal())
 }
@@ -260,7 +302,7 @@ func (m *manager) FDB(network, port string) ([]control.FDBEntry, error) {
 		return nil, noNetwork(network)
 	}
 	if port != "" && m.portByName(port) == nil {
-		return nil, noPort(port)
+		return nil, m.noPort(port)
 	}
 	rows := []control.FDBEntry{}
 	for _, spec := range m.specs() {
@@ -305,7 +347,7 @@ func (m *manager) AddFDB(s control.FDBSpec) error {
 	}
 	p := m.portByName(s.Port)
 	if p == nil || s.Network != "" && !slices.Contains(p.members, s.Network) {
-		return noPort(s.Port)
+		return m.noPort(s.Port)
 	}
 	network := p.members[0]
 	if len(p.members) > 1 {
@@ -360,7 +402,7 @@ func (m *manager) FlushFDB(network, port string) (control.Flushed, error) {
 	if port != "" {
 		p := m.portByName(port)
 		if p == nil || network != "" && !slices.Contains(p.members, network) {
-			return control.Flushed{}, noPort(port)
+			return control.Flushed{}, m.noPort(port)
 		}
 		total := 0
 		for _, of := range p.members {
@@ -402,7 +444,7 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	}
 	for _, name := range names {
 		if !found[name] {
-			return control.Stats{}, noPort(name)
+			return control.Stats{}, m.noPort(name)
 		}
 	}
 	for _, n := range m.sw.NetworkStats() {

@@ -61,6 +61,9 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	case dataplane.Uplink:
 		row.VLAN = vlanText(uplinkVLANs(m.networks[network].spec))
 	case dataplane.Guest:
+		if spec.MAC.IsZero() {
+			row.LearnedMAC = m.sw.GuestMAC(p.key(network))
+		}
 		for _, l := range m.sw.Leases(p.key(network)) {
 			row.LearnedIP = append(row.LearnedIP, l.Addr.String())
 		}
@@ -165,7 +168,7 @@ func (m *manager) waiting() []want {
 // isLeg reports whether the [[port]] is about a network's host leg.
 func (m *manager) isLeg(spec config.Port) bool {
 	n := m.networks[spec.Network]
-	return n != nil && spec.Name == spec.Network && n.spec.Mode.HasHostLeg()
+	return n != nil && spec.Name == spec.Network && n.spec.HasHostLeg()
 }
 
 func (m *manager) rowOf(name string) control.Port {
@@ -224,6 +227,7 @@ func (m *manager) AddPort(s control.PortSpec) (control.Port, error) {
 		m.removed[s.Name] = hadRule
 		return control.Port{}, refused(fmt.Errorf("port %s: %w", s.Name, err), control.CodeRefused)
 	}
+	m.refresh()
 	return m.rowOf(s.Name), m.journal()
 }
 
@@ -353,7 +357,7 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	defer m.mu.Unlock()
 	p := m.portByName(s.Name)
 	if p == nil {
-		return control.Port{}, noPort(s.Name)
+		return control.Port{}, m.noPort(s.Name)
 	}
 	if p.role == dataplane.Host && s.VLAN != nil && reflect.DeepEqual(s, control.PortSpec{Name: s.Name, Network: s.Network, VLAN: s.VLAN}) {
 		return m.setLeg(p, s)
@@ -364,6 +368,9 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	}
 	spec := applyPort(p.want.spec, s)
 	if s.Network != "" && s.Network != spec.Network {
+		if m.networks[s.Network] == nil {
+			return control.Port{}, noNetwork(s.Network)
+		}
 		return control.Port{}, control.Errorf(control.CodeRefused, "port %s: is in network %s, and set does not move it", s.Name, spec.Network).
 			WithHint("gxswitch port del %s, then add it to %s", s.Name, s.Network)
 	}
@@ -381,16 +388,19 @@ func (m *manager) SetPort(s control.PortSpec) (control.Port, error) {
 	if r := m.runtime[s.Name]; r != nil {
 		r.spec = spec
 	} else {
-		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, spec: spec}
+		over, _ := m.cfg.MatchPort(s.Name)
+		m.runtime[s.Name] = &runtimePort{ifindex: p.link.Index, override: true, over: over, spec: spec}
 	}
 	m.update(p, p.link, w)
+	m.refresh()
 	return m.portRow(p, spec.Network), m.journal()
 }
 
 // setLeg changes the VLANs of the host's leg, all that it has of its own.
 func (m *manager) setLeg(p *port, s control.PortSpec) (control.Port, error) {
 	network := p.name()
-	m.runtime[network] = &runtimePort{ifindex: legIndex, override: true, spec: config.Port{Name: network, Network: network, VLAN: *s.VLAN}}
+	over, _ := m.cfg.MatchPort(network)
+	m.runtime[network] = &runtimePort{ifindex: legIndex, override: true, over: over, spec: config.Port{Name: network, Network: network, VLAN: *s.VLAN}}
 	m.update(p, p.link, m.wantLeg(m.networks[network]))
 	return m.portRow(p, network), m.journal()
 }
@@ -402,7 +412,7 @@ func (m *manager) DelPort(name string) error {
 	p := m.portByName(name)
 	r := m.runtime[name]
 	if p == nil && (r == nil || r.override) {
-		return noPort(name)
+		return m.noPort(name)
 	}
 	if p != nil && p.role != dataplane.Guest {
 		return control.Errorf(control.CodeRefused, "port %s: is the %s of network %s and goes with it", name, roleText(p.role), p.want.spec.Network).
@@ -411,9 +421,11 @@ func (m *manager) DelPort(name string) error {
 	delete(m.runtime, name)
 	if p != nil {
 		m.detach(p, true)
+		delete(m.leases, p.link.Index)
 		if _, ruled := m.cfg.MatchPort(name); ruled {
 			m.removed[name] = true // until its interface goes, or a reload
 		}
+		m.refresh()
 	}
 	return m.journal()
 }

@@ -118,11 +118,16 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("watch interfaces: %w", err)
 	}
+	added, err := host.WatchAdded(watching)
+	if err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
 	if err := m.start(cfg, st); err != nil {
 		m.stop()
 		return err
 	}
 	watchers.Go(func() { m.followLayer3(watching, addrs, routes, neighbours) })
+	watchers.Go(func() { m.followAdded(added) })
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })
 	watchers.Go(func() { m.noteLeases(watching) })

@@ -5,7 +5,10 @@
 //	daemon.go    start, serve, stop
 //	manager.go   what is wanted, and what there is
 //	network.go   networks come, change and go
+//	services.go  DHCP and DNS for guests, on the host's legs
+//	pins.go      the addresses that ports are told, for both
 //	port.go      interfaces become ports and cease to be
+//	takeover.go  the uplink's addresses move to the host leg and back
 //	reload.go    from one configuration to the next
 //	api.go       the control API's methods
 //	state.go     what must outlive a crash

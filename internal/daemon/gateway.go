@@ -145,6 +145,11 @@ func (m *manager) setGate(n *network, old config.Network) error {
 // outside is the host's link to the LAN that the network's uplink is on: the NIC,
 // or the host interface that took its addresses.
 func (m *manager) outside(n *network) (host.Link, bool) {
+	for _, o := range m.networks {
+		if o.turned && o.spec.Uplink == n.spec.Uplink {
+			return o.leg.Host, true
+		}
+	}
 	return m.linkByName(n.spec.Uplink)
 }
 
@@ -234,7 +239,7 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 		return err
 	}
 	n.gate.borrowed = external
-	return host.SetUnnumbered(n.leg.Host)
+	return errors.Join(host.SetUnnumbered(n.leg.Host), m.serve(n))
 }
 
 // followExternal gives NAT the address, and its forwards.
@@ -321,7 +326,7 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 	g := n.gate
 	if g.routed == nil { // a predecessor's may be there
 		g.routed = map[netip.Addr]bool{}
-		left, err := host.HostRoutes(n.leg.Host.Index)
+		left, err := host.GuestRoutes(n.leg.Host.Index)
 		if err != nil {
 			m.log.Error("routes to guests", "network", n.spec.Name, "err", err)
 		}
@@ -376,12 +381,17 @@ func (m *manager) guardFor(n *network, out host.Link, external netip.Addr, guest
 		g = &host.UplinkGuard{}
 		guards[out.Index] = g
 	}
-	if n.gate.nat == nil {
-		g.Prefixes = append(g.Prefixes, guests...)
+	g.Prefixes = append(g.Prefixes, guests...)
+	for _, a := range m.l3.addrs {
+		if slices.ContainsFunc(guests, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			g.Host = append(g.Host, a)
+		}
+	}
+	if n.gate.nat == nil || !external.IsValid() {
 		return
 	}
-	if !external.IsValid() {
-		return
+	if !slices.Contains(m.l3.addrs, external) {
+		g.Prefixes = append(g.Prefixes, netip.PrefixFrom(external, 32))
 	}
 	ranges := []host.PortRange{n.gate.ports}
 	for _, f := range n.gate.nat.Forwards() {
@@ -402,7 +412,12 @@ func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 		if !there {
 			continue
 		}
-		if err := host.SetUplinkGuard(l, *g); err != nil {
+		err := host.SetUplinkGuard(l, *g)
+		if errors.Is(err, host.ErrBypassed) {
+			m.log.Warn("guard the uplink", "uplink", l.Name, "err", err)
+			err = nil
+		}
+		if err != nil {
 			m.log.Error("guard the uplink", "uplink", l.Name, "err", err)
 			continue
 		}

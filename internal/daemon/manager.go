@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gxswitch/dataplane"
@@ -27,22 +28,26 @@ type manager struct {
 	bootID   string
 	netNS    uint64
 	started  time.Time
+	hostname string               // one label
+	pins     atomic.Pointer[pins] // replaced under mu
 
 	mu  sync.Mutex // guards all below
 	cfg config.Config
 
 	links    map[int]host.Link
 	networks map[string]*network
-	ports    map[int]*port             // attached, by ifindex
-	runtime  map[string]*runtimePort   // of the command line, by interface name
-	removed  map[string]bool           // configured ports that the command line took out, by interface name
-	problems map[string]string         // interface name → why it is not attached though it should be
-	touched  map[int]touched           // by ifindex: what to restore
-	claims   map[int]*net.UnixConn     // by ifindex: see claim
-	leases   map[int][]dataplane.Lease // by ifindex: what guards had learned when the journal was written
+	ports    map[int]*port           // attached, by ifindex
+	runtime  map[string]*runtimePort // of the command line, by interface name
+	removed  map[string]bool         // configured ports that the command line took out, by interface name
+	problems map[string]string       // interface name → why it is not attached though it should be
+	touched  map[int]touched         // by ifindex: what to restore
+	claims   map[int]*net.UnixConn   // by ifindex: see claim
+	leases   map[int]learned         // by ifindex, as of the last journal
 	l3       layer3
 	planned  []config.Network // that are to be: see natPorts
 	reserved string           // ports that were taken from the host's own connections, as host.RestorePorts takes them
+
+	takeovers map[string]*host.Takeover // by network
 }
 
 // network is one that exists.
@@ -52,6 +57,10 @@ type network struct {
 	leg     host.Leg
 	claim   *net.UnixConn // keeps the name, where the network has a leg
 	gate    *gate         // nil where its mode has none
+	turned  bool          // the host's own frames go to the leg, which has taken over the uplink
+	refused refusal       // the last takeover failed
+
+	services services
 }
 
 // port is an interface that is attached.
@@ -106,13 +115,14 @@ func (w want) equal(v want) bool {
 type runtimePort struct {
 	ifindex  int
 	override bool
+	over     config.Port // with override: the [[port]] that was changed, as it was then
 	spec     config.Port
 }
 
 func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manager {
-	return &manager{
+	m := &manager{
 		sw: sw, log: log, stateDir: stateDir,
-		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(),
+		bootID: host.BootID(), netNS: host.NetNS(), started: time.Now(), hostname: hostLabel(),
 		links:    map[int]host.Link{},
 		networks: map[string]*network{},
 		ports:    map[int]*port{},
@@ -121,9 +131,13 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		problems: map[string]string{},
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
-		leases:   map[int][]dataplane.Lease{},
+		leases:   map[int]learned{},
 		l3:       newLayer3(),
+
+		takeovers: map[string]*host.Takeover{},
 	}
+	m.pins.Store(&pins{})
+	return m
 }
 
 // start makes the configured networks, takes over what a predecessor left, and
@@ -135,6 +149,12 @@ func (m *manager) start(cfg config.Config, st state) error {
 	if err != nil {
 		return err
 	}
+	for _, l := range links {
+		m.links[l.Index] = l
+	}
+	if st.Takeovers != nil { // before anything that may fail: stop gives them back
+		m.takeovers = st.Takeovers
+	}
 	m.planned = append(slices.Clone(cfg.Networks), st.Networks...)
 	for _, n := range cfg.Networks {
 		if err := m.addNetwork(n, false); err != nil {
@@ -144,6 +164,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	m.cfg = cfg
 	m.reserved = st.Reserved
 	m.adopt(st, links)
+	m.recoverTakeovers()
 	if err := m.sweepLegs(); err != nil {
 		return err
 	}
@@ -180,6 +201,11 @@ func (m *manager) stop() {
 	}
 	for _, n := range m.networks {
 		m.closeGate(n, false)
+	}
+	for name := range m.takeovers {
+		if err := m.giveBack(name); err != nil {
+			m.log.Error("give back the uplink", "err", err)
+		}
 	}
 	for _, p := range m.ports {
 		if p.role != dataplane.Host {
@@ -315,6 +341,9 @@ func wantGuest(spec config.Port, source string) want {
 func (m *manager) wantLeg(n *network) want {
 	name := n.spec.Name
 	spec := config.Port{Name: n.leg.Inner.Name, Network: name}
+	if n.spec.Takeover {
+		spec.VLAN = n.spec.VLAN // it stands for the uplink
+	}
 	for _, p := range m.cfg.Ports {
 		if p.Name == name && p.Network == name {
 			spec.VLAN = p.VLAN
@@ -385,7 +414,7 @@ func (m *manager) sweepLegs() error {
 		return err
 	}
 	for _, name := range left {
-		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 {
+		if n := m.networks[name]; n != nil && n.leg.Host.Index != 0 || m.takeovers[name] != nil {
 			continue
 		}
 		mine, err := claim("network " + name)

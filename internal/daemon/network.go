@@ -16,7 +16,7 @@ func (m *manager) addNetwork(spec config.Network, runtime bool) error {
 	if err := m.sw.AddNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
-	n := &network{spec: spec, runtime: runtime}
+	n := &network{spec: spec, runtime: runtime, turned: m.adopts(spec)}
 	m.networks[spec.Name] = n
 	err := m.openGate(n)
 	if err == nil {
@@ -36,7 +36,7 @@ func (m *manager) addNetwork(spec config.Network, runtime bool) error {
 }
 
 func (m *manager) claimLeg(n *network) (err error) {
-	if n.spec.Mode.HasHostLeg() {
+	if n.spec.HasHostLeg() && n.claim == nil {
 		n.claim, err = claim("network " + n.spec.Name)
 	}
 	return err
@@ -45,6 +45,7 @@ func (m *manager) claimLeg(n *network) (err error) {
 func (n *network) release() {
 	if n.claim != nil {
 		n.claim.Close()
+		n.claim = nil
 	}
 }
 
@@ -57,10 +58,16 @@ func dataplaneNetwork(spec config.Network) dataplane.NetworkConfig {
 // ensureLeg makes the host leg as the network's settings want it. The inner
 // end becomes a port when settle sees it.
 func (m *manager) ensureLeg(n *network) error {
-	if !n.spec.Mode.HasHostLeg() {
+	if !n.spec.HasHostLeg() {
 		return nil
 	}
-	leg, err := host.EnsureLeg(n.spec.Name, m.mtu(n.spec), n.spec.Address)
+	var leg host.Leg
+	var err error
+	if n.spec.Takeover {
+		leg, err = host.EnsureTakeoverLeg(n.spec.Name, m.legMTU(n.spec))
+	} else {
+		leg, err = host.EnsureLeg(n.spec.Name, m.mtu(n.spec), n.spec.Address)
+	}
 	if err != nil {
 		return err
 	}
@@ -70,9 +77,10 @@ func (m *manager) ensureLeg(n *network) error {
 }
 
 func (m *manager) dropLeg(n *network) {
-	if n.leg.Inner.Index == 0 {
+	if n.leg.Inner.Index == 0 || m.takeovers[n.spec.Name] != nil {
 		return
 	}
+	m.unserve(n)
 	if p := m.ports[n.leg.Inner.Index]; p != nil {
 		m.detach(p, false)
 	}
@@ -87,10 +95,29 @@ func (m *manager) dropLeg(n *network) {
 // and none of setNetwork's.
 func (m *manager) setNetwork(n *network, spec config.Network) error {
 	old := n.spec
-	n.spec = spec
-	if err := m.ensureLeg(n); err != nil {
+	if !spec.Takeover {
+		if err := m.giveBack(spec.Name); err != nil {
+			return err
+		}
+	}
+	n.spec, n.refused = spec, refusal{}
+	err := m.claimLeg(n)
+	if err == nil {
+		err = m.ensureLeg(n)
+	}
+	if err == nil {
+		m.repin()
+		err = m.serve(n)
+	}
+	if err != nil {
 		n.spec = old
-		return fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		err = fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
+		m.repin()
+		m.serveAll()
+		return err
+	}
+	if !spec.HasHostLeg() {
+		m.dropLeg(n)
 	}
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
@@ -99,11 +126,17 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 		return err
 	}
 	m.settleAll() // its ports may have another MTU, VLANs or rates
-	return nil
+	if err := n.refused.err; err != nil && !old.Takeover {
+		return errors.Join(err, m.setNetwork(n, old))
+	}
+	return n.refused.err
 }
 
 // delNetwork releases the network's ports and removes it.
 func (m *manager) delNetwork(n *network) error {
+	if err := m.giveBack(n.spec.Name); err != nil {
+		return err
+	}
 	for _, p := range m.ports {
 		switch {
 		case p.role == dataplane.Host || !slices.Contains(p.members, n.spec.Name):
@@ -111,6 +144,7 @@ func (m *manager) delNetwork(n *network) error {
 			m.leave(p, n.spec.Name)
 		default:
 			m.detach(p, true)
+			delete(m.leases, p.link.Index) // what is made anew may be another LAN
 		}
 	}
 	m.closeGate(n, true)

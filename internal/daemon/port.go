@@ -30,7 +30,16 @@ func (m *manager) settle(links ...host.Link) {
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
+	m.settleTakeovers()
+	m.refresh()
+}
+
+// refresh brings what depends on ports and their settings up to date. A gateway may
+// borrow the address that servers have.
+func (m *manager) refresh() {
+	m.repin()
 	m.refreshGateways()
+	m.serveAll()
 }
 
 // settleOne does all but opening; what it returns is to be opened and joined.
@@ -53,6 +62,7 @@ func (m *manager) settleOne(l host.Link) *opening {
 	switch {
 	case !ok:
 		delete(m.problems, l.Name)
+		delete(m.leases, l.Index)
 	case p == nil:
 		o, err := m.prepare(l, w)
 		m.problem(l.Name, w, err)
@@ -145,10 +155,15 @@ func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
 		}
 	}()
 	if _, known := m.touched[l.Index]; !known && w.role != dataplane.Host {
-		was, err := host.Inspect(l)
+		now, err := host.LinkByIndex(l.Index) // l may be from before we gave its MTU back
 		if err != nil {
 			return nil, err
 		}
+		was, err := host.Inspect(now)
+		if err != nil {
+			return nil, err
+		}
+		l.MTU = now.MTU
 		m.touched[l.Index] = touched{Name: l.Name, IfIndex: l.Index, Sealed: w.role == dataplane.Guest, Was: was, WasMTU: l.MTU}
 		if err := m.journal(); err != nil {
 			delete(m.touched, l.Index)
@@ -201,8 +216,10 @@ func (m *manager) join(o *opening) error {
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
-			for _, lease := range m.leases[l.Index] {
-				m.sw.Allow(p.name(), lease)
+			if was := m.leases[l.Index]; was.of(w.spec) {
+				for _, lease := range was.Leases {
+					m.sw.Allow(p.name(), lease)
+				}
 			}
 			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
 			m.share(p)
@@ -294,13 +311,15 @@ type hinted struct {
 
 func (h *hinted) Unwrap() error { return h.error }
 
-// local is the host's own address behind the port: its leg's, or the NIC's.
+// local is the host's own address behind the port: its leg's, or the NIC's. With
+// takeover they are the same, and it is behind one of the two at a time.
 func (m *manager) local(p *port, network string) frame.MAC {
-	switch p.role {
-	case dataplane.Uplink:
+	n := m.networks[network]
+	switch {
+	case p.role == dataplane.Uplink && !n.turned:
 		return p.link.MAC
-	case dataplane.Host:
-		return m.networks[network].leg.Host.MAC
+	case p.role == dataplane.Host && n.turned == n.spec.Takeover:
+		return n.leg.Host.MAC
 	}
 	return frame.MAC{}
 }
@@ -370,7 +389,7 @@ func (m *manager) restore(l host.Link) {
 	}
 	delete(m.touched, l.Index)
 	var err error
-	if t.WasMTU != 0 && t.WasMTU != l.MTU {
+	if t.Sealed && t.WasMTU != 0 { // an uplink's is not ours; l may be from before we changed it
 		err = host.SetMTU(l.Index, t.WasMTU)
 	}
 	if t.Sealed {

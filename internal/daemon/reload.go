@@ -40,13 +40,17 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 		if m.networks[spec.Name] != nil {
 			continue
 		}
-		if err := m.addNetwork(spec, false); err != nil {
+		err := m.addNetwork(spec, false)
+		if err == nil {
+			added = append(added, m.networks[spec.Name])
+			err = m.serve(m.networks[spec.Name])
+		}
+		if err != nil {
 			for _, n := range added {
 				err = errors.Join(err, m.delNetwork(n))
 			}
 			return nil, err
 		}
-		added = append(added, m.networks[spec.Name])
 		say("network %s: added", spec.Name)
 	}
 
@@ -74,6 +78,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	for name, n := range m.networks {
 		if !n.runtime && !keep[name] {
 			errs = append(errs, m.delNetwork(n))
+			m.forgetLeases(name)
 			say("network %s: removed", name)
 		}
 	}
@@ -83,16 +88,20 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	}
 	before := m.placement()
 	for name, r := range m.runtime {
-		was, _ := m.cfg.MatchPort(name)
-		is, _ := cfg.MatchPort(name)
-		if r.override && !was.Equal(is) {
+		if is, _ := cfg.MatchPort(name); r.override && !r.over.Equal(is) {
 			delete(m.runtime, name) // the file was changed after the command line
 		}
 	}
 	m.cfg = cfg
 	clear(m.removed)
+	for _, n := range m.networks {
+		n.refused = refusal{}
+	}
 	errs = append(errs, m.mend())
 	m.settleAll()
+	for _, n := range m.networks {
+		errs = append(errs, n.refused.err)
+	}
 	after := m.placement()
 	for name, where := range after {
 		if was, there := before[name]; !there {
@@ -119,7 +128,7 @@ func (m *manager) mend() error {
 		}
 	}
 	for _, n := range m.networks {
-		errs = append(errs, m.ensureLeg(n))
+		errs = append(errs, m.ensureLeg(n), m.sealUplink(n))
 	}
 	return errors.Join(errs...)
 }
@@ -143,7 +152,17 @@ func (m *manager) remakeNetwork(n *network, spec config.Network) error {
 	if err != nil {
 		return err
 	}
-	return m.addNetwork(spec, n.runtime)
+	if err := m.addNetwork(spec, n.runtime); err != nil {
+		return err
+	}
+	if err := m.serve(m.networks[spec.Name]); err != nil {
+		err = errors.Join(err, m.delNetwork(m.networks[spec.Name]))
+		for name, r := range kept {
+			m.runtime[name] = r
+		}
+		return err
+	}
+	return nil
 }
 
 // placement is which port is where, with which settings.

@@ -12,6 +12,7 @@ import (
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
+	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 )
 
@@ -28,13 +29,24 @@ type state struct {
 	Ports    []statePort      `json:"ports,omitempty"`
 	Touched  []touched        `json:"touched,omitempty"`
 
-	// What guards have learned, by ifindex: a guest renews from its address,
-	// which a new guard would not know.
-	Leases map[int][]dataplane.Lease `json:"leases,omitempty"`
+	Takeovers map[string]*host.Takeover `json:"takeovers,omitempty"` // by network
 
-	Reserved string         `json:"reserved,omitempty"` // see manager.reserved
-	Forwards []stateForward `json:"forwards,omitempty"`
+	Leases   map[int]learned `json:"leases,omitempty"`   // by ifindex
+	Reserved string          `json:"reserved,omitempty"` // see manager.reserved
+	Forwards []stateForward  `json:"forwards,omitempty"`
 }
+
+// learned is what a guard has seen a guest be given: it renews from its address,
+// which a new guard would not know. In another network, or for another guest, it
+// is worth nothing.
+type learned struct {
+	Network string            `json:"network"`
+	MAC     frame.MAC         `json:"mac"` // as it was told
+	Leases  []dataplane.Lease `json:"leases"`
+}
+
+// of reports whether that port is the guest.
+func (l learned) of(spec config.Port) bool { return l.Network == spec.Network && l.MAC == spec.MAC }
 
 // noteLeases keeps the journal abreast of what guards learn: a lease soon after it
 // was given, its renewals each minute.
@@ -70,6 +82,7 @@ type stateForward struct {
 type statePort struct {
 	IfIndex  int         `json:"ifindex"` // legIndex: the host's leg
 	Override bool        `json:"override,omitempty"`
+	Over     config.Port `json:"over"` // what was configured then
 	Spec     config.Port `json:"spec"`
 }
 
@@ -122,7 +135,7 @@ func (st state) save(dir string) error {
 // journal writes down how things are now. A failure is an error for whoever
 // is about to change something: without a journal nothing could be restored.
 func (m *manager) journal() error {
-	st := state{BootID: m.bootID, NetNS: m.netNS, Reserved: m.reserved}
+	st := state{BootID: m.bootID, NetNS: m.netNS, Reserved: m.reserved, Takeovers: m.takeovers}
 	for _, n := range m.networks {
 		if n.runtime {
 			st.Networks = append(st.Networks, n.spec)
@@ -140,19 +153,19 @@ func (m *manager) journal() error {
 		}
 	}
 	for _, p := range m.runtime {
-		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Spec: p.spec})
+		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Over: p.over, Spec: p.spec})
 	}
 	for index, p := range m.ports {
 		if p.role == dataplane.Guest {
-			m.leases[index] = m.sw.Leases(p.name())
+			m.leases[index] = learned{p.want.spec.Network, p.want.spec.MAC, m.sw.Leases(p.name())}
 		}
 	}
-	for index, leases := range m.leases {
-		if len(leases) > 0 {
+	for index, l := range m.leases {
+		if len(l.Leases) > 0 {
 			if st.Leases == nil {
-				st.Leases = map[int][]dataplane.Lease{}
+				st.Leases = map[int]learned{}
 			}
-			st.Leases[index] = leases
+			st.Leases[index] = l
 		}
 	}
 	for _, t := range m.touched {
@@ -215,7 +228,11 @@ func (m *manager) adopt(st state, links []host.Link) {
 		if name == "" || p.Override && name != p.Spec.Name {
 			continue
 		}
+		if is, _ := m.cfg.MatchPort(name); p.Override && !p.Over.Equal(is) {
+			m.log.Info("what the command line changed gives way to a newer configuration", "port", name)
+			continue
+		}
 		p.Spec.Name = name
-		m.runtime[name] = &runtimePort{ifindex: p.IfIndex, override: p.Override, spec: p.Spec}
+		m.runtime[name] = &runtimePort{ifindex: p.IfIndex, override: p.Override, over: p.Over, spec: p.Spec}
 	}
 }

@@ -23,7 +23,6 @@ import (
 	"syscall"
 	"time"
 
-	"gxswitch/internal/config"
 	"gxswitch/internal/control"
 )
 
@@ -60,12 +59,8 @@ func choose(mode string) ([]model, error) {
 			return []model{m}, nil
 		}
 	}
-	switch m := config.Mode(mode); m {
-	case config.Routed, config.NAT:
-		return nil, control.Errorf(control.CodeRefused, "mode %s is not in this version of gxswitch yet", m)
-	}
 	return nil, control.Errorf(control.CodeUsage, "unknown mode %q", mode).
-		WithHint("--mode all, bridged, host-only or isolated")
+		WithHint("--mode all, bridged, host-only, isolated, routed or nat")
 }
 
 // runner is one run of the demo.

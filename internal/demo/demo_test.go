@@ -21,7 +21,6 @@ func TestUnknownModeIsWrongUsage(t *testing.T) {
 	for mode, want := range map[string]control.Code{
 		"bridge": control.CodeUsage,
 		"":       control.CodeUsage,
-		"nat":    control.CodeRefused,
 	} {
 		var e *control.Error
 		if err := Run(t.Context(), mode, io.Discard); !errors.As(err, &e) || e.Code != want {

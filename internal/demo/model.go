@@ -48,7 +48,7 @@ func guestAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, byt
 const lan = 24
 
 func models() []model {
-	return []model{bridged(), hostOnly(), isolated()}
+	return []model{bridged(), hostOnly(), isolated(), routed(), nat()}
 }
 
 func bridged() model {
@@ -122,6 +122,60 @@ network = "vault"
 		m.pairs = append(m.pairs, pair{guestName(i + 1), hostName, hostAddr, false})
 	}
 	return m
+}
+
+func routed() model {
+	m := model{
+		mode:  config.Routed,
+		says:  "the guests' network is behind the host, and the LAN reaches it, addresses kept.",
+		toml:  gatewayTOML(config.Routed, "dmz"),
+		ports: []string{"eth0", "dmz"},
+	}
+	m.addGateway()
+	for i := range guests {
+		m.pairs = append(m.pairs, pair{outsideName, guestName(i + 1), guestAddr(i + 1), true})
+	}
+	return m
+}
+
+func nat() model {
+	m := model{
+		mode:  config.NAT,
+		says:  "the guests reach out with the address of the host's NIC, and nobody outside reaches them, though it knows the way.",
+		toml:  gatewayTOML(config.NAT, "nat0"),
+		ports: []string{"eth0", "nat0"},
+		drops: "no_route: packets from outside to a guest's own address.",
+	}
+	m.addGateway()
+	for i := range guests {
+		m.pairs = append(m.pairs, pair{outsideName, guestName(i + 1), guestAddr(i + 1), false})
+	}
+	return m
+}
+
+func gatewayTOML(mode config.Mode, name string) string {
+	return fmt.Sprintf(`[network.%s]
+mode    = "%s"
+uplink  = "eth0"
+address = "%s/%d"
+
+[[port]]
+name    = "guest*"
+network = "%[1]s"
+`, name, mode, hostAddr, lan)
+}
+
+// addGateway adds what a network with a gateway promises: guests reach each other,
+// the host and the outside.
+func (m *model) addGateway() {
+	m.addGuests()
+	for i := range guests {
+		m.pairs = append(m.pairs, pair{guestName(i + 1), hostName, hostAddr, true})
+	}
+	for i := range guests {
+		m.pairs = append(m.pairs, pair{guestName(i + 1), outsideName, farOutside, true})
+	}
+	m.pairs = append(m.pairs, pair{hostName, outsideName, farOutside, true})
 }
 
 // addGuests adds what all modes promise: every two guests talk.

@@ -58,7 +58,7 @@ func (s *site) fill(ctx context.Context, mode config.Mode) error {
 	case config.Bridged:
 		err = errors.Join(s.plug(ctx, outsideName, "eth0", lanOutside),
 			s.ip(ctx, hostName, "addr add %s/%d dev eth0", hostAddr, lan))
-	case config.HostOnly:
+	case config.HostOnly, config.Routed, config.NAT:
 		err = s.forward(ctx)
 	case config.Isolated:
 		err = s.tempt(ctx)

@@ -31,7 +31,7 @@ type flight struct {
 // forward finds the upstream's answer to q, perhaps in the cache. nil means that
 // too many questions are on their way.
 func (s *Server) forward(v *view, q *dns.Msg, name string, src netip.Addr) *dns.Msg {
-	if !q.RecursionDesired {
+	if !q.RecursionDesired || !v.system && len(v.static) == 0 {
 		return failure(q, dns.RcodeRefused)
 	}
 	key := question{name: name, kind: q.Question[0].Qtype, cd: q.CheckingDisabled}

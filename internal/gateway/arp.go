@@ -54,12 +54,10 @@ func (g *Gateway) ARP(buf []byte, from Side, data []byte) (reply []byte, ok bool
 }
 
 // speaksFor reports whether the asker's request for an address is the gateway's to
-// answer.
+// answer. One who asks for its own address, to announce it, is refused with those
+// who are on the same side.
 func (g *Gateway) speaksFor(from Side, asker, target uint32) bool {
 	by, about := g.classes.lookup(asker), g.classes.lookup(target)
-	if asker == target {
-		return false // an announcement
-	}
 	if from == Outside {
 		mine := g.proxyARP && about == guest || about == elsewhere && g.nat != nil && g.nat.External() == addr4(target)
 		return mine && (asker == 0 || by == elsewhere || asker>>16 == 0xa9fe)

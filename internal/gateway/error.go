@@ -82,7 +82,7 @@ func (g *Gateway) mayTell(from Side, raw []byte, p *packet) bool {
 	if (d[0]|d[6])&1 != 0 {
 		return false
 	}
-	sender := class(guest)
+	sender := guest
 	if from == Outside {
 		sender = elsewhere
 	}

@@ -177,3 +177,16 @@ func TestFragmentLeavesAlone(t *testing.T) {
 		t.Errorf("a packet that fits: %x, want %x", got, short)
 	}
 }
+
+// A sum that comes to zero is written ffff (RFC 768), and completed once.
+func TestFragmentCompletesTheChecksum(t *testing.T) {
+	g := newGateway(t, routed())
+	raw := leavePartial(packetTo(Inside, guestA, remote))
+	udp := raw[l3+20:]
+	udp[8], udp[9] = 0, 0
+	binary.BigEndian.PutUint16(udp[8:], ^frame.Sum(udp))
+	all := pieces(g, raw, Outside)
+	if len(all) != 1 || binary.BigEndian.Uint16(all[0][l3+26:]) != 0xffff || raw[0] != 0 {
+		t.Errorf("%x of %x, want checksum ffff and nothing left to do", all, raw)
+	}
+}

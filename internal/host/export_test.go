@@ -34,6 +34,12 @@ func WatchLater(receiveBuffer int) (start func(context.Context) <-chan Event, er
 // InnerName is the name of a leg's inner end.
 var InnerName = innerName
 
+// OnStep has a takeover tell f of each step that is done.
+func (t *Takeover) OnStep(f func(string)) { t.step = f }
+
+// Managers is what TakeoverWarnings says of other managers, whose files are in run.
+var Managers = managers
+
 // Program loads the guard's program, to be run without a link.
 func (g UplinkGuard) Program() (*ebpf.Program, error) { return g.program() }
 

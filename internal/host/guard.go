@@ -86,6 +86,21 @@ func readGuard(index int, name string) (guardState, error) {
 	return g, nil
 }
 
+// hadClsact reports whether the link has an ingress qdisc that no guard brought: where
+// one of the two is there, its handle says.
+func hadClsact(index int) (bool, error) {
+	for _, name := range []string{guardName, uplinkGuardName} {
+		g, err := readGuard(index, name)
+		if err != nil || g.qdisc == "" {
+			return false, err
+		}
+		if len(g.ours) > 0 {
+			return sealedFromHandle(g.ours[0].handle).HadClsact, nil
+		}
+	}
+	return true, nil
+}
+
 // setGuard attaches the guard unless it is there. Its handle keeps what the
 // link was like before.
 func setGuard(index int, was Sealed) error {
@@ -106,19 +121,18 @@ func setGuard(index int, was Sealed) error {
 		return fmt.Errorf("load guard: %w", err)
 	}
 	defer prog.Close() // the filter holds it
-	return g.attach(index, guardName, was.handle(), prog)
+	return g.attach(index, guardName, was.handle(), freePriority(g.foreign), prog)
 }
 
 // attach puts a guard at a link's ingress, or in the place of the one of its name
-// that is there, without a moment between the two (cls_bpf_change). The handle
-// is for a new one.
-func (g guardState) attach(index int, name string, handle uint32, prog *ebpf.Program) error {
+// that is there, without a moment between the two (cls_bpf_change). Handle and
+// priority are for a new one.
+func (g guardState) attach(index int, name string, handle uint32, priority uint16, prog *ebpf.Program) error {
 	if g.qdisc == "" {
 		if err := addClsact(index); err != nil {
 			return fmt.Errorf("add clsact qdisc: %w", asNoLinkIf(err, index))
 		}
 	}
-	priority := freePriority(g.foreign)
 	if len(g.ours) > 0 {
 		handle, priority = g.ours[0].handle, g.ours[0].priority
 	}

@@ -66,9 +66,9 @@ func DelHostRoute(link int, addr netip.Addr) error {
 	return nil
 }
 
-// HostRoutes lists the addresses that AddHostRoute leads to a link, sorted, also
+// GuestRoutes lists the addresses that AddHostRoute leads to a link, sorted, also
 // those of a daemon that was killed.
-func HostRoutes(link int) ([]netip.Addr, error) {
+func GuestRoutes(link int) ([]netip.Addr, error) {
 	list, err := dump(func() ([]netlink.Route, error) {
 		ours := &netlink.Route{LinkIndex: link, Protocol: routeProtocol}
 		return netlink.RouteListFiltered(netlink.FAMILY_V4, ours, netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)

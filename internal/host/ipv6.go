@@ -37,6 +37,25 @@ func ipv6Disabled(index int) (bool, error) {
 	return strings.TrimSpace(string(value)) != "0", nil
 }
 
+// readIPv6 reads net.ipv6.conf.LINK.key; "" where there is none.
+func readIPv6(index int, key string) (string, error) {
+	if !haveIPv6() {
+		return "", nil
+	}
+	var value []byte
+	err := byName(index, func(name string) (err error) {
+		value, err = os.ReadFile(ipv6Conf + name + "/" + key)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", key, err)
+	}
+	return strings.TrimSpace(string(value)), nil
+}
+
 // setIPv6 writes net.ipv6.conf.LINK.key. Where the machine or the link has no
 // IPv6 there is nothing to set.
 func setIPv6(index int, key, value string) error {

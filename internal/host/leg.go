@@ -26,20 +26,26 @@ const legMark = "gxswitch:"
 // left, and brings it to the state wanted: the MTU on both ends, addr on the
 // host end and no other address, the inner end sealed, both up.
 //
-// Without an addr (the zero Prefix) the host end's addresses are left alone, so
-// that a takeover which a crash interrupted finds the network card's on it. For
-// the same reason a leg that was there keeps its MAC.
+// Without an addr (the zero Prefix) the host end's addresses are left alone. A leg
+// that was there keeps its MAC.
 //
 // An interface of somebody else that bears the name is an error.
 func EnsureLeg(network string, mtu int, addr netip.Prefix) (Leg, error) {
-	leg, err := ensureLeg(network, mtu, addr)
+	leg, err := ensureLeg(network, legSettings{mtu: mtu, addr: addr})
 	if err != nil {
 		return Leg{}, fmt.Errorf("host interface of network %s: %w", network, err)
 	}
 	return leg, nil
 }
 
-func ensureLeg(network string, mtu int, addr netip.Prefix) (Leg, error) {
+// legSettings are what a leg is brought to.
+type legSettings struct {
+	mtu      int
+	addr     netip.Prefix
+	takeover bool // of an uplink: addresses and IPv6 settings are the uplink's
+}
+
+func ensureLeg(network string, want legSettings) (Leg, error) {
 	ends, err := findLeg(network)
 	if err != nil {
 		return Leg{}, err
@@ -53,11 +59,11 @@ func ensureLeg(network string, mtu int, addr netip.Prefix) (Leg, error) {
 		if err := ends.remove(); err != nil {
 			return Leg{}, err
 		}
-		if ends, err = makeLeg(network, mtu); err != nil {
+		if ends, err = makeLeg(network, want.mtu); err != nil {
 			return Leg{}, err
 		}
 	}
-	if err := ends.configure(mtu, addr); err != nil {
+	if err := ends.configure(want, made); err != nil {
 		if made {
 			err = errors.Join(err, ends.remove())
 		}
@@ -85,6 +91,15 @@ func DelLeg(network string) error {
 		return fmt.Errorf("remove host interface of network %s: %w", network, err)
 	}
 	return nil
+}
+
+// LegHost is the host end of a network's leg; the zero Link if there is none of ours.
+func LegHost(network string) (Link, error) {
+	ends, err := findLeg(network)
+	if err != nil || ends.host.Index == 0 || !ends.own(ends.host) {
+		return Link{}, err
+	}
+	return ends.host, nil
 }
 
 // LeftoverLegs lists the networks of which a leg exists.
@@ -206,31 +221,33 @@ func makeLeg(network string, mtu int) (legEnds, error) {
 	return findLeg(network)
 }
 
-func (e legEnds) configure(mtu int, addr netip.Prefix) error {
+func (e legEnds) configure(want legSettings, made bool) error {
 	for _, l := range []Link{e.host, e.inner} {
 		if l.Alias == "" {
 			if err := netlink.LinkSetAlias(ref(l.Index), legMark+e.network); err != nil {
 				return fmt.Errorf("set alias of %s: %w", l.Name, asNoLink(err))
 			}
 		}
-		if l.MTU != mtu {
-			if err := SetMTU(l.Index, mtu); err != nil {
+		if l.MTU != want.mtu {
+			if err := SetMTU(l.Index, want.mtu); err != nil {
 				return err
 			}
 		}
 	}
 	// Before it is up: no guest's router advertisement configures the host.
-	for _, key := range []string{"accept_ra", "autoconf"} {
-		if err := setIPv6(e.host.Index, key, "0"); err != nil {
+	if made || !want.takeover {
+		for _, key := range []string{"accept_ra", "autoconf"} {
+			if err := setIPv6(e.host.Index, key, "0"); err != nil {
+				return err
+			}
+		}
+	}
+	if want.addr.IsValid() {
+		if err := setAddr(e.host, want.addr); err != nil {
 			return err
 		}
 	}
-	if addr.IsValid() {
-		if err := setAddr(e.host, addr); err != nil {
-			return err
-		}
-	}
-	if err := Seal(e.inner); err != nil {
+	if err := Seal(e.inner); err != nil || want.takeover {
 		return err
 	}
 	return SetUp(e.host.Index, true)

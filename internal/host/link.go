@@ -1,6 +1,7 @@
 // Package host does everything gxswitch does through rtnetlink and procfs:
-// links and their changes, the machine's own addresses, the guard that keeps a
-// port's frames from the machine's own stack, and a network's host leg.
+// links and their changes, the machine's own addresses, routes and neighbours,
+// the guards that keep a port's frames, and what of an uplink's is the switch's,
+// from the machine's own stack, and a network's host leg.
 //
 // It moves no frame and keeps no policy; what is a port and when is the
 // daemon's to say.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,13 @@ func TestResolveLeavesWhatIsSet(t *testing.T) {
 		m.await1(t, port.Index, "10.0.0.10", host.NeighbourPermanent)
 		m.await1(t, port.Index, "10.0.0.8", host.NeighbourPermanent)
 		m.await1(t, port.Index, "10.0.0.9", host.NeighbourNoARP)
+		// The kernel would not tell.
+		if got := sh(t, "ip neigh show 10.0.0.8 dev vif1.0"); !strings.Contains(got, "PERMANENT") {
+			t.Errorf("the kernel has %s", got)
+		}
+		if got := sh(t, "ip neigh show 10.0.0.9 dev vif1.0 nud noarp"); !strings.Contains(got, "NOARP") {
+			t.Errorf("the kernel has %s", got)
+		}
 		return nil
 	}))
 }

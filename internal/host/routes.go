@@ -52,7 +52,7 @@ func WatchRoutes(ctx context.Context) (<-chan []Route, error) {
 		what: "routes",
 		// The kernel says nothing of IPv4 routes that go with a link or an
 		// address. And it tells of the link before it takes the routes away
-		// (__dev_notify_flags), so that who asks at once still finds them.
+		// (__dev_notify_flags), so that who asks at once may still find them.
 		groups: unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR,
 		settle: true,
 		list:   listRoutes,

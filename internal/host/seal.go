@@ -39,7 +39,8 @@ func inspect(index int) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, err
 	}
-	return Sealed{IPv6WasDisabled: disabled, WasUp: l.AdminUp, HadClsact: g.qdisc != ""}, nil
+	had, err := hadClsact(index)
+	return Sealed{IPv6WasDisabled: disabled, WasUp: l.AdminUp, HadClsact: had}, err
 }
 
 // Seal keeps a port's frames from the machine's own stack, which would answer

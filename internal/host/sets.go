@@ -65,7 +65,7 @@ func (w setWatch[T]) start(ctx context.Context) (<-chan []T, error) {
 }
 
 func (w setWatch[T]) read(ctx context.Context, sub *subscription, set []T, in chan<- []T) {
-	var rest time.Duration
+	var notBefore time.Time
 	for changed := true; ; {
 		if changed {
 			select {
@@ -79,12 +79,13 @@ func (w setWatch[T]) read(ctx context.Context, sub *subscription, set []T, in ch
 		if err != nil && !again {
 			return
 		}
-		if !pause(ctx, rest) {
+		if !pause(ctx, time.Until(notBefore)) {
 			return
 		}
 		begun := time.Now()
 		now, err := w.list(sub.ask)
-		rest = min(listingRest*time.Since(begun), maxRest)
+		ended := time.Now()
+		notBefore = ended.Add(min(listingRest*ended.Sub(begun), maxRest))
 		sub.retryLater(err != nil || w.settle && !again)
 		if changed = err == nil && !slices.Equal(now, set); changed {
 			set = now

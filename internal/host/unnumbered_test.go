@@ -139,7 +139,7 @@ func TestHostRoutesAreOursAlone(t *testing.T) {
 
 func hostRoutes(t *testing.T, link int, want ...netip.Addr) {
 	t.Helper()
-	got, err := host.HostRoutes(link)
+	got, err := host.GuestRoutes(link)
 	ok(t, err)
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)

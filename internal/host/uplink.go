@@ -4,7 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 )
+
+// ErrBypassed says that a filter of somebody else runs before an uplink's guard.
+// The guard is set all the same, for what that filter leaves to it.
+var ErrBypassed = errors.New("a tc filter of somebody else goes first, and what it lets pass reaches the host")
 
 // UplinkGuard is what of an uplink's IPv4 packets is the switch's and not the
 // host's. The zero value takes nothing.
@@ -45,9 +50,10 @@ type PortRange struct {
 // One that is there already is replaced, without a moment between the two; a
 // guard that takes nothing is removed.
 //
-// Filters and qdiscs of others stay. A filter of somebody else with priority 1, a
-// tcx program or XDP runs before the guard, and what it lets pass or leads
-// elsewhere is its own. A qdisc whose filter block other links share is an error.
+// Filters and qdiscs of others stay. The guard goes before them where it can; else
+// the error is ErrBypassed, and that filter decides for the packets it matches. A
+// tcx program or XDP goes first in any case. A qdisc whose filter block other
+// links share is an error.
 func SetUplinkGuard(link Link, g UplinkGuard) error {
 	if len(g.Prefixes) == 0 && len(g.NAT) == 0 {
 		return DropUplinkGuard(link)
@@ -101,8 +107,45 @@ func setUplinkGuard(index int, g UplinkGuard) error {
 		return err
 	}
 	defer prog.Close() // the filter holds it
-	was := Sealed{HadClsact: state.qdisc != ""}
-	return state.attach(index, uplinkGuardName, was.handle(), prog)
+	had, err := hadClsact(index)
+	if err != nil {
+		return err
+	}
+	was := Sealed{HadClsact: had}
+	if err := state.attach(index, uplinkGuardName, was.handle(), earlyPriority(state.foreign), prog); err != nil {
+		return err
+	}
+	return bypassed(index)
+}
+
+// earlyPriority is the guard's own, or the one that is left for a fast path if
+// somebody has the guard's, or else one behind.
+func earlyPriority(foreign []filter) uint16 {
+	var taken [guardPriority + 1]bool
+	for _, f := range foreign {
+		if int(f.priority) < len(taken) {
+			taken[f.priority] = true
+		}
+	}
+	if taken[guardPriority] && !taken[1] {
+		return 1
+	}
+	return freePriority(foreign)
+}
+
+// bypassed looks for filters that run before the guard. Those of gxswitch may.
+func bypassed(index int) error {
+	g, err := readGuard(index, uplinkGuardName)
+	if err != nil || len(g.ours) == 0 {
+		return err
+	}
+	for _, f := range g.foreign {
+		if f.handle != 0 && f.priority < g.ours[0].priority && !strings.HasPrefix(f.name, "gxswitch-") {
+			name := nameOf(index)
+			return fmt.Errorf("%w; give it a priority of %d or more (tc filter show dev %s ingress)", ErrBypassed, guardPriority+1, name)
+		}
+	}
+	return nil
 }
 
 func dropUplinkGuard(index int) error {

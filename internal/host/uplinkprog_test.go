@@ -323,3 +323,14 @@ func modelPort(g host.UplinkGuard, ext netip.Addr, proto byte, l4 []byte) bool {
 	}
 	return false
 }
+
+// fixChecksums completes a TCP packet that serialize has made.
+func fixChecksums(t *testing.T, b []byte) {
+	t.Helper()
+	p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.Default)
+	ip, l4 := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4), p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+	ok(t, l4.SetNetworkLayerForChecksum(ip))
+	buf := gopacket.NewSerializeBuffer()
+	ok(t, gopacket.SerializeLayers(buf, gopacket.SerializeOptions{ComputeChecksums: true}, p.Layer(layers.LayerTypeEthernet).(*layers.Ethernet), ip, l4))
+	copy(b, buf.Bytes())
+}

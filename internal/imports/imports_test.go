@@ -35,8 +35,9 @@ type room struct {
 
 // Law 1: a rule room opens no socket, starts no goroutine and reads no clock.
 // Law 2: siblings do not know each other, but that a gateway is made of NAT;
-// dataplane joins those that frames pass through, and internal/daemon joins the switch with links, configuration
-// and API. Law 3: few rooms speak to the kernel, and each says why.
+// dataplane joins those that frames pass through, and internal/daemon joins the
+// switch with links, configuration and API. Law 3: few rooms speak to the kernel,
+// and each says why.
 var house = []room{
 	{path: "internal/frame", rules: true},
 	{path: "fdb", uses: "internal/frame", rules: true},

@@ -21,6 +21,7 @@ type Switch struct {
 	fdb      []control.FDBEntry
 	told     map[string]guards // by port
 	forwards []control.Forward
+	leases   []control.Lease
 	round    uint64 // how often Stats was asked; the counters grow with it
 }
 
@@ -45,6 +46,10 @@ func New() *Switch {
 			{Network: "xenbr0", VLAN: 1, MAC: guest, Port: "vif1.0", AgeS: 12, Kind: "dynamic"},
 			{Network: "xenbr0", VLAN: 20, MAC: guest, Port: "vif1.0", Kind: "static"},
 			{Network: "xenbr0", VLAN: 1, MAC: nic, Port: "eth0", AgeS: 3, Kind: "dynamic"},
+		},
+		leases: []control.Lease{
+			{Network: "lab", MAC: guest, IP: "192.168.60.100", Hostname: "web1", Expires: time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC), Port: "vif1.0"},
+			{Network: "lab", MAC: nic, IP: "192.168.60.101", Expires: time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC)},
 		},
 	}
 }
@@ -147,6 +152,8 @@ func apply(n *control.Network, spec control.NetworkSpec) {
 		n.AgeingS = time.Duration(*spec.Ageing).Seconds()
 	}
 	set(&n.UplinkVLAN, spec.UplinkVLAN)
+	set(&n.Takeover, spec.Takeover)
+	applyServices(n, spec)
 	setText(&n.RateUp, spec.RateUp)
 	setText(&n.RateDown, spec.RateDown)
 	setText(&n.VLAN, spec.VLAN)
@@ -155,6 +162,48 @@ func apply(n *control.Network, spec control.NetworkSpec) {
 		n.VLAN = ""
 	case n.VLAN == "":
 		n.VLAN = vlan.Default().String()
+	}
+}
+
+// applyServices lets any field turn a server on. It has no range of its own.
+func applyServices(n *control.Network, spec control.NetworkSpec) {
+	if d := spec.DHCP; d != nil {
+		if n.DHCP.Leases == nil {
+			n.DHCP = control.DHCP{LeaseS: 43200, Router: "192.168.60.1", PortLimit: 16, Authoritative: new(bool), Leases: new(int)}
+			*n.DHCP.Authoritative = true
+		}
+		set(&n.DHCP.Range, d.Range)
+		set(&n.DHCP.Router, d.Router)
+		if n.DHCP.Router == "none" {
+			n.DHCP.Router = ""
+		}
+		set(&n.DHCP.Domain, d.Domain)
+		set(&n.DHCP.Routes, d.Routes)
+		set(&n.DHCP.PortLimit, d.PortLimit)
+		set(n.DHCP.Authoritative, d.Authoritative)
+		if d.Lease != nil {
+			n.DHCP.LeaseS = time.Duration(*d.Lease).Seconds()
+		}
+		if d.DNS != nil {
+			n.DHCP.DNS = nil
+			for _, a := range *d.DNS {
+				n.DHCP.DNS = append(n.DHCP.DNS, a.String())
+			}
+		}
+		if d.On != nil && !*d.On {
+			n.DHCP = control.DHCP{}
+		}
+	}
+	if d := spec.DNS; d != nil {
+		if n.DNS.Upstream == nil {
+			n.DNS.Upstream = []string{"system"}
+		}
+		set(&n.DNS.Domain, d.Domain)
+		set(&n.DNS.Upstream, d.Upstream)
+		set(&n.DNS.RebindOK, d.RebindOK)
+		if d.On != nil && !*d.On {
+			n.DNS = control.DNS{}
+		}
 	}
 }
 
@@ -285,6 +334,68 @@ func (s *Switch) Stats(ports []string) (control.Stats, error) {
 		out.Networks = append(out.Networks, control.NetworkStats{Network: n.Name, FDBLimit: n.FDBLimit, Flooded: 5})
 	}
 	return out, nil
+}
+
+// Leases implements control.Switch.
+func (s *Switch) Leases(network string) ([]control.Lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.known(network, ""); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(s.leases), func(l control.Lease) bool { return network != "" && l.Network != network }), nil
+}
+
+// DelLease implements control.Switch.
+func (s *Switch) DelLease(spec control.LeaseSpec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.known(spec.Network, ""); err != nil {
+		return err
+	}
+	before := len(s.leases)
+	s.leases = slices.DeleteFunc(s.leases, func(l control.Lease) bool { return l.Network == spec.Network && l.MAC == spec.MAC })
+	if len(s.leases) == before {
+		return control.Errorf(control.CodeNotFound, "%s: has no lease in network %s", spec.MAC, spec.Network)
+	}
+	return nil
+}
+
+// DNSNames implements control.Switch.
+func (s *Switch) DNSNames(network string) ([]control.DNSName, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.known(network, ""); err != nil || s.net("lab") == nil || network != "" && network != "lab" {
+		return nil, err
+	}
+	return []control.DNSName{
+		{Network: "lab", Name: "db1.xen", Source: control.SourceHost},
+		{Network: "lab", Name: "gateway.xen", IP: []string{"192.168.60.1"}, Source: control.SourceGateway},
+		{Network: "lab", Name: "web1.xen", IP: []string{"192.168.60.100", "fd00::100"}, Source: control.SourceLease},
+	}, nil
+}
+
+// QueryDNS implements control.Switch. It knows web1.xen.
+func (s *Switch) QueryDNS(q control.DNSQuery) (control.DNSAnswer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.known(q.Network, ""); err != nil {
+		return control.DNSAnswer{}, err
+	}
+	if q.Name != "web1.xen" {
+		return control.DNSAnswer{}, control.Errorf(control.CodeNotFound, "%s: no such name (NXDOMAIN)", q.Name).
+			WithHint("gxswitch dns list --network lab shows those of guests")
+	}
+	a := control.DNSAnswer{Network: "lab", Name: "web1.xen.", Type: "A", Code: "NOERROR"}
+	switch q.Type {
+	case "", "A":
+		a.Answers = []control.DNSRecord{{Name: "web1.xen.", TTLS: 10, Type: "A", Value: "192.168.60.100"}}
+	case "MX":
+		a.Type = "MX"
+	default:
+		return control.DNSAnswer{}, control.Errorf(control.CodeUsage, "type %q: want one as A, AAAA, PTR, MX or TXT", q.Type)
+	}
+	return a, nil
 }
 
 // Config implements control.Switch.
