@@ -103,7 +103,11 @@ func (s *Switch) number(n *network) {
 	if n.number, err = s.fast.Network(n.cfg.Name); err != nil {
 		s.log.Warn("the kernel does not forward for the network", "network", n.cfg.Name, "err", err)
 	}
-	n.table.Follow(s.fast.kick)
+	n.table.Follow(s.fast.kick, func(k fdb.Key) {
+		n.carrying.Lock()
+		defer n.carrying.Unlock()
+		s.carried(n, k, s.fast.Delete(n.number, k))
+	})
 }
 
 // enterFast notes where frames of the Kernel's ports come in.
@@ -293,14 +297,19 @@ func (s *Switch) follow() {
 	}
 }
 
-// carry makes the Kernel know what the table says of one station.
+// carry makes the Kernel know what the table says of one station. One that moves
+// meanwhile is deleted after it: see number.
 func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
-	var err error
+	n.carrying.Lock()
+	defer n.carrying.Unlock()
 	if number, ok := v.known(n, k); ok {
-		err = s.fast.Put(n.number, k, number, ageSeconds)
+		s.carried(n, k, s.fast.Put(n.number, k, number, ageSeconds))
 	} else {
-		err = s.fast.Delete(n.number, k)
+		s.carried(n, k, s.fast.Delete(n.number, k))
 	}
+}
+
+func (s *Switch) carried(n *network, k fdb.Key, err error) {
 	if err != nil {
 		s.log.Error("tell the kernel of an address", "network", n.cfg.Name, "mac", k.MAC(), "err", err)
 	}

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"gxswitch/fdb"
@@ -74,7 +75,9 @@ type member struct {
 
 // network outlives views.
 type network struct {
-	number  uint32        // the Kernel's; 0 without one
+	number   uint32     // the Kernel's; 0 without one
+	carrying sync.Mutex // held from the look into table to what the Kernel is told of it
+
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table
 	flooded atomic.Uint64

@@ -6,12 +6,14 @@ const maxChanged = 4096
 
 // Follow makes the table note which stations are entered, moved and removed, for
 // a copy of it that somebody keeps. wake is called when the first is noted since
-// the last Changes; it is called with the table's mutex held and must neither
-// block nor call the table.
-func (t *Table) Follow(wake func()) {
+// the last Changes. moved is called at once when a station has another port, and
+// before Learn or Add returns: what is sent to it next must not go where it was.
+// Both are called with the table's mutex held and may call nothing of it but
+// Lookup.
+func (t *Table) Follow(wake func(), moved func(Key)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wake = wake
+	t.wake, t.moved = wake, moved
 }
 
 // Changes appends to keys the stations whose entries changed since the last call,

@@ -49,9 +49,10 @@ type Table struct {
 	limit  int
 	ageing int32 // seconds
 
-	wake    func() // of Follow; nil: nobody does
-	changed []Key  // since the last Changes
-	missed  bool   // there were more
+	wake    func()    // of Follow; nil: nobody does
+	moved   func(Key) // likewise
+	changed []Key     // since the last Changes
+	missed  bool      // there were more
 }
 
 // New returns an empty table.
@@ -142,7 +143,11 @@ func (t *Table) replace(at uint32, v value) {
 	t.unlink(at, old)
 	slot.Store(uint64(v.inGenerationOf(old)))
 	t.link(at, v)
-	t.note(Key(t.index.Load().key(at).Load()))
+	k := Key(t.index.Load().key(at).Load())
+	t.note(k)
+	if t.moved != nil && old.port() != v.port() {
+		t.moved(k)
+	}
 }
 
 func (t *Table) remove(at uint32) {

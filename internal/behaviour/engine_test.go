@@ -2,6 +2,7 @@ package behaviour
 
 import (
 	"os"
+	"regexp"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,12 @@ func engine() string {
 		return e
 	}
 	return "afpacket"
+}
+
+// withoutEngine is what a host is like without what the eBPF engine has on it
+// while its daemon runs: interfaces, and the flag of uplinks.
+func withoutEngine(text string) string {
+	return regexp.MustCompile(`(?m)^.*\bgxp[0-9a-f]{8}.*\n|,PROMISC\b`).ReplaceAllString(text, "")
 }
 
 // mountBPF mounts a bpf filesystem where the daemon looks for one first: those

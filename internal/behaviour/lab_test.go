@@ -102,6 +102,15 @@ type daemon struct {
 	err  error
 }
 
+func (d *daemon) running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -150,12 +150,15 @@ func (e *Engine) Settle() {
 				continue
 			}
 			u := &e.shm[p.number]
-			settled := atomic.LoadUint64(&u.settled)
-			if empty && settled < p.left {
+			settled, punted := atomic.LoadUint64(&u.settled), atomic.LoadUint64(&u.punted)
+			switch {
+			case empty && settled < p.left:
 				atomic.AddUint64(&u.settled, p.left-settled)
 				p.lost.Add(p.left - settled)
+			case settled > punted: // the kernel cut super-frames
+				atomic.AddUint64(&u.settled, punted-settled)
 			}
-			p.left = atomic.LoadUint64(&u.punted)
+			p.left = punted
 		}
 	}
 }

@@ -278,19 +278,23 @@ ALWAYS int punt(struct __sk_buff *skb, const struct port *p, __u32 in)
 	struct seen f = {.in = in, .tagged = skb->vlan_present && skb->vlan_proto == bpf_htons(ETH_P_8021Q)};
 	struct counters *c;
 	struct punts *u = bpf_map_lookup_elem(&gx_punts, &in);
-	int left;
+	bool full;
+	int lost;
 
 	if (!u)
 		return rest(p);
 	f.frames = 1;
 	f.bytes = skb->len;
-	if (unlikely(skb->gso_size || u->punted - u->settled >= PUNT_LIMIT)) {
+	// A super-frame that the kernel cuts on the way arrives as several: what is
+	// under way may be less than nothing.
+	full = (__s64)(u->punted - u->settled) >= PUNT_LIMIT;
+	if (unlikely(skb->gso_size || full)) {
 		bpf_skb_load_bytes(skb, 12, &f.type, 2);
 		f.type = bpf_ntohs(f.type);
 		// A frame that a virtio-net header can't express wedges the ring.
 		if (!measure(skb, &f))
 			DROP(unsupported_gso);
-		if (u->punted - u->settled >= PUNT_LIMIT)
+		if (full)
 			DROP(ring_full);
 	}
 	if (bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021AD), in))
@@ -298,8 +302,8 @@ ALWAYS int punt(struct __sk_buff *skb, const struct port *p, __u32 in)
 	__sync_fetch_and_add(&u->punted, 1);
 	if (!(p->flags & REST))
 		return bpf_redirect(p->punt, 0);
-	left = bpf_clone_redirect(skb, p->punt, 0);
-	if (left)
+	lost = bpf_clone_redirect(skb, p->punt, 0);
+	if (lost)
 		__sync_fetch_and_add(&u->settled, 1);
 	bpf_skb_vlan_pop(skb);
 	return TC_ACT_UNSPEC;
