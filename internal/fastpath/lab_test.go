@@ -27,7 +27,7 @@ import (
 //	g2 [eth0]--p2-+-- sw (the engine)--gxp…
 //	g3 [eth0]--p3-+
 type lab struct {
-	t      *testing.T
+	t      testing.TB
 	net    *testnet.Net
 	sw     *testnet.NS
 	dir    string
@@ -48,7 +48,7 @@ type guest struct {
 	fd      int // a packet socket on its eth0, without virtio-net headers
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	n := nettest.Test(t, "fast")
 	l := &lab{t: t, net: n, sw: nettest.Namespace(t, n, "sw"), dir: t.TempDir(),
 		batch: make([]frame.Frame, 64), buf: ports.NewBuffers(8)}
