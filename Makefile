@@ -52,12 +52,14 @@ run: build ## build, then show guests talking through the switch (root; ARGS="--
 .PHONY: test
 test: ## run every test that needs no other machine (root); a skipped test is a failure
 	@.ci/deps $(TEST_PROGRAMS)
+	@.ci/xen-scripts
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
 .PHONY: race
 race: ## run the tests under the race detector (root, a C compiler)
 	@.ci/deps $(TEST_PROGRAMS) gcc
+	@.ci/xen-scripts
 	@$(AS_ROOT); CGO_ENABLED=1 $(GO) run .ci/gotest.go -race -count=1 -p 1 -timeout 20m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
@@ -110,9 +112,77 @@ bench-quick: build ## the main figures of bench, in two minutes
 	$(GO) build -o bin/gxbench ./bench
 	@$(AS_ROOT); exec $$root bin/gxbench -quick -gxswitch bin/gxswitch $(ARGS)
 
+# What is made of the program: manual pages and completions. It is built once more
+# for this machine, so that they can be made for another.
+NATIVE := bin/native/gxswitch
+MANUALS := bin/man/gxswitch.8 bin/man/gxswitch.toml.5 bin/man/vif-gxswitch.8
+COMPLETIONS := bin/completion/bash bin/completion/zsh bin/completion/fish
+
+.PHONY: native
+native:
+	@mkdir -p bin/native bin/man bin/completion
+	GOARCH= $(BUILD) -o $(NATIVE) ./cmd/gxswitch
+
+bin/man/%: man/%.in native
+	$(NATIVE) manual >bin/man/commands
+	sed -e '/^@COMMANDS@$$/{r bin/man/commands' -e 'd}' -e "s/@DATE@/$$($(DATE))/" -e "s/@VERSION@/$$($(RELEASE))/" $< >$@
+
+bin/completion/%: native
+	$(NATIVE) completion $* >$@
+
+# The day of the last commit, and what the program calls itself, in Debian's
+# spelling: 0.1.0~dev comes before 0.1.0.
+DATE = git log -1 --format=%cs 2>/dev/null || date +%F
+RELEASE = $(NATIVE) version | sed 's/^gxswitch //; s/-/~/g'
+
+.PHONY: man
+man: $(MANUALS) ## make the manual pages in bin/man
+
+# Where Debian's zsh looks is set by deb.
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+VIF_SCRIPT := xen/vif-gxswitch
+
 .PHONY: install
-install: build ## install the program under DESTDIR and PREFIX (default /usr/local)
+install: build man $(COMPLETIONS) ## install below DESTDIR and PREFIX (default /usr/local): program, unit, script, manual pages, completions
 	install -D -m 0755 bin/gxswitch $(DESTDIR)$(PREFIX)/sbin/gxswitch
+	install -D -m 0755 $(VIF_SCRIPT) $(DESTDIR)/etc/xen/scripts/vif-gxswitch
+	install -d $(DESTDIR)/etc/gxswitch/conf.d
+	[ -e $(DESTDIR)/etc/gxswitch/gxswitch.toml ] || \
+		install -m 0644 packaging/gxswitch.toml $(DESTDIR)/etc/gxswitch/gxswitch.toml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/sbin/,$(PREFIX)/sbin/,' packaging/gxswitch.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/gxswitch.service
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/system/gxswitch.service
+	install -D -m 0644 packaging/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/gxswitch.conf
+	install -D -m 0644 packaging/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/gxswitch.conf
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/man/gxswitch.toml.5
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/gxswitch.8 bin/man/vif-gxswitch.8
+	install -D -m 0644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gxswitch
+	install -D -m 0644 bin/completion/zsh $(DESTDIR)$(ZSH_COMPLETIONS)/_gxswitch
+	install -D -m 0644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/gxswitch.fish
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/gxswitch README.md CHANGELOG.md docs/*.md
+
+# nfpm is a program, no part of the module. It is pinned: later versions want a
+# later Go than the module does, and libraries for Windows' packages.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+MAINTAINER ?= gxswitch maintainers <maintainers@localhost>
+
+.PHONY: deb
+deb: ## build a Debian package in bin (GOARCH=arm64 for another machine)
+	rm -rf bin/package bin/gxswitch_*.deb
+	$(MAKE) --no-print-directory install DESTDIR=bin/package PREFIX=/usr ZSH_COMPLETIONS=/usr/share/zsh/vendor-completions
+	gzip -9nf bin/package/usr/share/man/man*/* bin/package/usr/share/doc/gxswitch/CHANGELOG.md
+	printf 'gxswitch (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
+		"$$($(RELEASE))" '$(MAINTAINER)' "$$(git log -1 --format=%cD)" | gzip -9n >bin/package/usr/share/doc/gxswitch/changelog.gz
+	install -m 0644 packaging/copyright bin/package/usr/share/doc/gxswitch/copyright
+	install -D -m 0644 packaging/lintian-overrides bin/package/usr/share/lintian/overrides/gxswitch
+	VERSION=$$($(RELEASE)); ARCH=$$($(GO) env GOARCH); export VERSION ARCH; \
+	MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) GOARCH= \
+		$(GO) run $(NFPM) package -f packaging/nfpm.yaml -p deb -t bin/gxswitch_$${VERSION}_$$ARCH.deb
+
+.PHONY: test-package
+test-package: deb ## install, upgrade, remove and purge the package in a chroot, and run the daemon as its unit does (root)
+	@.ci/deps debootstrap ip mandoc man groff systemd-analyze
+	@$(AS_ROOT); exec $$root packaging/test
 
 .PHONY: clean
 clean: ## remove what was built

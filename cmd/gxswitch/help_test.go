@@ -69,7 +69,7 @@ func TestEveryExampleParses(t *testing.T) {
 }
 
 func TestOnlyThisVersionsCommands(t *testing.T) {
-	want := "completion config daemon demo dns fdb forward help lease nat network port reload show stats status version vlan"
+	want := "completion config daemon demo dns doctor fdb forward help hotplug lease manual nat network port reload show stats status version vlan"
 	var got []string
 	root := testRoot()
 	root.InitDefaultHelpCmd()

@@ -113,10 +113,22 @@ func portFields(p control.Port) []field {
 		{"engine", p.Engine},
 		{"source", p.Source},
 	}
+	if p.Xen != nil {
+		all = append(all, field{"xen", xenText(p.Xen)})
+	}
 	if p.Problem != "" {
 		all = append(all, field{"problem", p.Problem})
 	}
 	return all
+}
+
+// xenText is the virtual NIC that the port is of.
+func xenText(x *control.XenNIC) string {
+	nic := fmt.Sprintf("domain %s, id %d, vif %d, uuid %s", x.Domain, x.DomID, x.DevID, x.UUID)
+	if x.Tap {
+		nic += ", emulated"
+	}
+	return nic
 }
 
 // rateText is a limit in xl's words, what they come to, and what the shaper has

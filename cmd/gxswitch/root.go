@@ -63,12 +63,15 @@ func newRootCommand(a *app) *cobra.Command {
 		newDNSCommand(a),
 		newStatsCommand(a),
 		newVLANCommand(a),
+		newDoctorCommand(a),
+		newHotplugCommand(a),
 		newForwardCommand(a),
 		newNATCommand(a),
 		newConfigCommand(a),
 		newReloadCommand(a),
 		newVersionCommand(a),
 		newCompletionCommand(a),
+		newManualCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand())
 	return root

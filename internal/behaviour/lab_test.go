@@ -56,6 +56,7 @@ type lab struct {
 	net    *testnet.Net
 	host   *testnet.NS
 	dir    string
+	env    []string // of the daemon and the hotplug script, besides the test's own
 	daemon *daemon
 
 	resolvConf string // that the daemon sees for the host's own, if not ""
@@ -157,6 +158,7 @@ func (l *lab) launch() *daemon {
 		args = append([]string{"sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}, args...)
 	}
 	d.cmd = l.host.Command(context.Background(), args[0], args[1:]...)
+	d.cmd.Env = append(os.Environ(), l.env...)
 	d.cmd.Stderr, d.cmd.Stdout = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		l.t.Fatal(err)

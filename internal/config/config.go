@@ -58,7 +58,8 @@ type Config struct {
 
 // Daemon is what concerns the daemon as a whole.
 type Daemon struct {
-	Group string // may use the control socket
+	Group string  // may use the control socket
+	Xen   XenMode // whether vifs wait for their hotplug call
 }
 
 // Network is one [network.NAME] table.
@@ -105,4 +106,4 @@ func NewNetwork(name string, mode Mode) Network {
 }
 
 // Default is the configuration of a host without a file: no networks.
-func Default() Config { return Config{Daemon: Daemon{Group: DefaultGroup}} }
+func Default() Config { return Config{Daemon: Daemon{Group: DefaultGroup, Xen: XenAuto}} }

@@ -33,7 +33,7 @@ const maxMACLimit = 1 << 16
 func daemonKeys() []key[Daemon] {
 	return []key[Daemon]{
 		field("group", func(d *Daemon) *string { return &d.Group }, text[string]{validGroup}, defaulted),
-		later[Daemon]("xen", `"auto"`, `"off"`),
+		field("xen", func(d *Daemon) *XenMode { return &d.Xen }, text[XenMode]{validXen}, defaulted),
 		later[Daemon]("metrics"),
 	}
 }
@@ -62,9 +62,9 @@ func networkKeys() []key[Network] {
 
 func portKeys() []key[Port] {
 	return append([]key[Port]{
-		field("name", func(p *Port) *string { return &p.Name }, text[string]{validPattern}, required),
-		later[Port]("match"),
-		field("network", func(p *Port) *string { return &p.Network }, text[string]{notEmpty}, required),
+		field("name", func(p *Port) *string { return &p.Name }, text[string]{validPattern}, optional, nameOrMatch),
+		matchKey(),
+		field("network", func(p *Port) *string { return &p.Network }, text[string]{notEmpty}, optional, networkOrMatch),
 		field("vlan", func(p *Port) *vlan.Set { return &p.VLAN }, vlans(), optional),
 		field("rate_from", func(p *Port) *shaping.Limit { return &p.RateFrom }, rate(), optional),
 		field("rate_to", func(p *Port) *shaping.Limit { return &p.RateTo }, rate(), optional),
@@ -79,7 +79,7 @@ func portKeys() []key[Port] {
 // portDefaultKeys are the keys of [defaults.port], which a [[port]] has too.
 func portDefaultKeys() []key[Port] {
 	return []key[Port]{
-		field("antispoof", func(p *Port) *filter.Antispoof { return &p.Antispoof }, antispoof(), optional),
+		antispoofKey(),
 		field("storm", func(p *Port) *filter.StormRate { return &p.Storm }, storm(), optional),
 		field("mac_limit", func(p *Port) *int { return &p.MACLimit }, number[int]{0, maxMACLimit}, optional),
 		field("ra_guard", func(p *Port) *Toggle { return &p.RAGuard }, toggle{}, optional),

@@ -151,12 +151,13 @@ func TestGuardsAreOnWhereAntispoofIs(t *testing.T) {
 	}
 }
 
-// Whatever a Port says, Equal looks at it.
+// Whatever a Port says, Equal looks at it. Where it stands, and whether antispoof
+// was left out, is not what it says.
 func TestEqualLooksAtEveryField(t *testing.T) {
 	other := Port{
-		Name: "a", Network: "n", VLAN: vlan.Default(), RateFrom: mustRate("1Mb/s"), RateTo: mustRate("1Mb/s"),
+		Name: "a", Match: Match{VIF: 1}, Network: "n", VLAN: vlan.Default(), RateFrom: mustRate("1Mb/s"), RateTo: mustRate("1Mb/s"),
 		MAC: frame.Broadcast, IP: addrs("10.0.0.5"), Isolated: true, Label: "l", MTU: 1500,
-		Antispoof: filter.MAC, Storm: 1, MACLimit: 1, RAGuard: On, DHCPGuard: On, BPDUGuard: On,
+		Antispoof: filter.MAC, AntispoofTold: true, Storm: 1, MACLimit: 1, RAGuard: On, DHCPGuard: On, BPDUGuard: On,
 		Pos: Position{File: "f", Line: 1},
 	}
 	for i := range reflect.TypeFor[Port]().NumField() {
@@ -167,7 +168,7 @@ func TestEqualLooksAtEveryField(t *testing.T) {
 			t.Fatalf("the test says nothing of %s", name)
 		}
 		reflect.ValueOf(&p).Elem().Field(i).Set(v)
-		if got, want := p.Equal(Port{}), name == "Pos"; got != want {
+		if got, want := p.Equal(Port{}), name == "Pos" || name == "AntispoofTold"; got != want {
 			t.Errorf("with another %s it is equal: %v", name, got)
 		}
 		if !p.Equal(p) {

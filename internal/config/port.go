@@ -11,10 +11,12 @@ import (
 	"gxswitch/shaping"
 )
 
-// Port is one [[port]] table: what becomes of an interface of that name.
+// Port is one [[port]] table: what becomes of an interface of that name, or of
+// a domain's NIC.
 type Port struct {
-	Name     string // a shell pattern
-	Network  string
+	Name     string // a shell pattern; "" where Match says it
+	Match    Match
+	Network  string        // "": with Match, what the domain's configuration says
 	VLAN     vlan.Set      // zero: vlan.Default
 	RateFrom shaping.Limit // from the guest to the network
 	RateTo   shaping.Limit // from the network to the guest
@@ -26,11 +28,13 @@ type Port struct {
 
 	// These are [defaults.port]'s where the table does not say.
 	Antispoof filter.Antispoof
-	Storm     filter.StormRate
-	MACLimit  int // 0: none
-	RAGuard   Toggle
-	DHCPGuard Toggle
-	BPDUGuard Toggle
+	// AntispoofTold is true where the configuration says one, be it off.
+	AntispoofTold bool `json:"-"`
+	Storm         filter.StormRate
+	MACLimit      int // 0: none
+	RAGuard       Toggle
+	DHCPGuard     Toggle
+	BPDUGuard     Toggle
 
 	Pos Position `toml:"-"` // of its header; zero from the command line
 }
@@ -81,7 +85,7 @@ func (p Port) Matches(ifname string) bool {
 // Equal reports whether the two say the same, wherever they stand. The order of
 // addresses counts.
 func (p Port) Equal(q Port) bool {
-	return p.Name == q.Name && p.Network == q.Network && p.VLAN == q.VLAN &&
+	return p.Name == q.Name && p.Match == q.Match && p.Network == q.Network && p.VLAN == q.VLAN &&
 		p.RateFrom == q.RateFrom && p.RateTo == q.RateTo &&
 		p.MAC == q.MAC && slices.Equal(p.IP, q.IP) &&
 		p.Isolated == q.Isolated && p.Label == q.Label && p.MTU == q.MTU &&

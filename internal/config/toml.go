@@ -7,7 +7,7 @@ import "strings"
 func (c Config) TOML() string {
 	var b strings.Builder
 	writeTable(&b, "[daemon]", daemonKeys(), &c.Daemon, new(Daemon))
-	if !c.PortDefaults.Equal(Port{}) {
+	if !c.PortDefaults.Equal(Port{}) || c.PortDefaults.AntispoofTold {
 		writeTable(&b, "[defaults.port]", portDefaultKeys(), &c.PortDefaults, new(Port))
 	}
 	for _, n := range c.Networks {

@@ -21,6 +21,7 @@ import (
 func TestTOMLReadsAsItWasWritten(t *testing.T) {
 	const want = `[daemon]
 group = "gxswitch"
+xen   = "auto"
 
 [defaults.port]
 antispoof  = "mac"
@@ -147,7 +148,8 @@ func anyServices(t *rapid.T, n *Network) {
 
 // anyConfig draws configurations that are right.
 func anyConfig(t *rapid.T) Config {
-	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group")}}
+	c := Config{Daemon: Daemon{Group: rapid.StringMatching(`[a-z_][a-z0-9_-]{0,30}`).Draw(t, "group"),
+		Xen: rapid.SampledFrom([]XenMode{XenAuto, XenOn, XenOff}).Draw(t, "xen")}}
 	limits := rapid.SampledFrom([]shaping.Limit{{}, {}, mustRate("100Mb/s@20ms"), mustRate("1KB/s@3s")})
 	c.PortDefaults = anyPortDefaults(t, Port{})
 	mtu := rapid.OneOf(rapid.Just(0), rapid.IntRange(minMTU, maxMTU))
@@ -208,6 +210,10 @@ func anyConfig(t *rapid.T) Config {
 		if rapid.Bool().Draw(t, "has mac") {
 			p.MAC = frame.MAC{0x00, 0x16, 0x3e, 1, 2, rapid.Byte().Draw(t, "mac")}
 		}
+		if rapid.Bool().Draw(t, "of a domain") {
+			p.Name, p.Match = "", Match{Domain: s, VIF: rapid.IntRange(0, maxVIF).Draw(t, "vif")}
+			p.Network = rapid.SampledFrom([]string{"", p.Network}).Draw(t, "domain's network")
+		}
 		c.Ports = append(c.Ports, p)
 	}
 	return c
@@ -245,6 +251,7 @@ func FuzzParse(f *testing.F) {
 		"[network.n]\nmode='host-only'\naddress='10.0.0.1/8'\ndhcp={range='10.0.0.2-10.0.0.9',lease='1h',router='none',dns=['10.0.0.3'],domain='a',routes=['10.0.0.0/8 via 10.0.0.2'],port_limit=3,authoritative=true}\n[network.n.dns]\ndomain='a.b'\nupstream=['system','[::2]:53']\nrebind_ok=['.']\n[[network.n.host]]\nname='a'\nmac='02:00:00:00:00:01'\nip='10.0.0.2'\n[[network.n.host]]\nname='b'\nip=['fd00::1','10.0.0.3']",
 		"port=[{name='a', network='b'}, {}, 1, [[]]]\nnetwork={b={mode='isolated'}}",
 		"network.a.b.c.d=1\n[[network.a.host]]\n[network.a.host.x]\n",
+		"[daemon]\nxen='on'\n[[port]]\nmatch={domain='w\"1',vif=0}\nantispoof='off'\n[[port]]\n[port.match]\nuuid='5CA1AB1E-0000-4000-8000-000000000001'\nvif=7",
 		"a=1979-05-27T07:32:00Z\nb=inf\nc=[1,\n# x\n{a=1}]\nd=\"\"\"\n\"\"\"",
 	} {
 		f.Add([]byte(s))

@@ -29,7 +29,10 @@ func (n Network) path() string { return keyPath("network", n.Name) }
 // path is how a message names the port. [[port]] tables have no key of their
 // own.
 func (p Port) path() string {
-	if p.Name == "" {
+	switch {
+	case !p.Match.IsZero() && p.Match.VIF >= 0:
+		return keyPath("port", p.Match.String())
+	case p.Name == "":
 		return "port"
 	}
 	return keyPath("port", p.Name)
@@ -163,8 +166,12 @@ func crossPorts(ports []Port, defaults Port, networks []Network, report func(i i
 			legs[n.Name] = n
 		}
 	}
-	named := map[string]Port{}
+	named, matched := map[string]Port{}, map[Match]Port{}
 	for i, p := range ports {
+		if first, ok := matched[p.Match]; ok && !p.Match.IsZero() {
+			report(i, "match", problem("there is a port with that match already%s", first.Pos.in()))
+		}
+		matched[p.Match] = p
 		if p.Name != "" {
 			if first, ok := named[p.Name]; ok {
 				report(i, "name", problem("there is a port of that name already%s", first.Pos.in()).

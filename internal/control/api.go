@@ -169,6 +169,8 @@ type Switch interface {
 	AddPort(PortSpec) (Port, error)
 	SetPort(PortSpec) (Port, error)
 	DelPort(name string) error
+	Hotplug(HotplugSpec) (Port, error)            // again with the same: no change
+	Unplug(HotplugRef) error                      // also what is not there, or no longer
 	FDB(network, port string) ([]FDBEntry, error) // "" means every
 	AddFDB(FDBSpec) error
 	DelFDB(FDBSpec) error

@@ -39,6 +39,7 @@ type Port struct {
 	Label      string    `json:"label"`
 	Engine     string    `json:"engine"`
 	Source     string    `json:"source"`            // "config" or "runtime"
+	Xen        *XenNIC   `json:"xen,omitempty"`     // of a port that a hotplug call attached
 	Problem    string    `json:"problem,omitempty"` // why a present interface is not attached
 }
 

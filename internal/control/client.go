@@ -108,6 +108,17 @@ func (c *Client) DelPort(ctx context.Context, name string) error {
 	return err
 }
 
+// Hotplug makes an interface of a Xen domain's NIC a port.
+func (c *Client) Hotplug(ctx context.Context, s HotplugSpec) (Port, error) {
+	return send[Port](ctx, c, http.MethodPost, "/v1/hotplug", s)
+}
+
+// Unplug detaches such an interface, if it is attached.
+func (c *Client) Unplug(ctx context.Context, r HotplugRef) error {
+	_, err := send[none](ctx, c, http.MethodDelete, "/v1/hotplug", r)
+	return err
+}
+
 // FDB lists the entries of a network, of a port, of both; "" means every.
 func (c *Client) FDB(ctx context.Context, network, port string) ([]FDBEntry, error) {
 	return get[[]FDBEntry](ctx, c, "/v1/fdb", only(network, port))

@@ -72,6 +72,19 @@ func routes(sw Switch) map[string]map[string]endpoint {
 				return nil, first(noBody(q), func() error { return sw.DelPort(q.object) })
 			}),
 		},
+		"/v1/hotplug": {
+			http.MethodPost: change("plug", func(q *request) (any, error) {
+				spec, err := decodeHotplug(q, func(s *HotplugSpec) *HotplugRef { return &s.HotplugRef })
+				if err != nil {
+					return nil, err
+				}
+				return port(sw.Hotplug(spec))
+			}),
+			http.MethodDelete: change("unplug", func(q *request) (any, error) {
+				ref, err := decodeHotplug(q, func(r *HotplugRef) *HotplugRef { return r })
+				return nil, first(err, func() error { return sw.Unplug(ref) })
+			}),
+		},
 		"/v1/fdb": {
 			http.MethodGet: {params: []string{"network", "port"}, serve: func(q *request) (any, error) {
 				entries, err := sw.FDB(q.params.Get("network"), q.params.Get("port"))

@@ -43,6 +43,7 @@ func (m *manager) portRows() []control.Port {
 		}
 		rows = append(rows, row)
 	}
+	rows = append(rows, m.homeless()...)
 	slices.SortFunc(rows, func(a, b control.Port) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Name, b.Name))
 	})
@@ -72,6 +73,7 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	from, to := m.sw.Pacing(c.Name)
 	row.RateFrom, row.RateTo = rateText(c.RateFrom), rateText(c.RateTo)
 	row.ShaperFrom, row.ShaperTo = shaperRow(c.RateFrom, from), shaperRow(c.RateTo, to)
+	row.Xen = m.xenNIC(p)
 	row.Name, row.IfIndex, row.MTU, row.State = p.name(), l.Index, l.MTU, "down"
 	if p.link.Running {
 		row.State = "up"
@@ -153,7 +155,7 @@ func (m *manager) waiting() []want {
 		}
 	}
 	for _, spec := range m.cfg.Ports {
-		if !strings.ContainsAny(spec.Name, `*?[\`) && !m.removed[spec.Name] && !m.isLeg(spec) {
+		if spec.Match.IsZero() && !strings.ContainsAny(spec.Name, `*?[\`) && !m.removed[spec.Name] && !m.isLeg(spec) {
 			add(want{role: dataplane.Guest, spec: spec, source: "config"})
 		}
 	}

@@ -35,7 +35,10 @@ type Options struct {
 }
 
 // Run is the daemon: it returns when ctx is done and everything it changed is
-// put back, or when it can't start. SIGHUP reloads.
+// put back, or when it can't start. SIGHUP reloads. SIGUSR1 ends it too, but
+// leaves host interfaces, guards and settings as they are: a restart is no gap
+// in which the host's own stack sees guests' frames, or in which its interfaces,
+// with the routes that others put there, are gone.
 func Run(ctx context.Context, opt Options) (err error) {
 	log := opt.Log
 	cfg, err := loadConfig(opt, log)
@@ -133,6 +136,11 @@ func Run(ctx context.Context, opt Options) (err error) {
 	watchers.Go(func() { m.noteLeases(watching) })
 	watchers.Go(func() { m.keepSessions(watching) })
 
+	successor := make(chan os.Signal, 1)
+	signal.Notify(successor, unix.SIGUSR1)
+	defer signal.Stop(successor)
+	putBack := m.stop
+
 	served := make(chan error, 1)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
@@ -145,6 +153,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 
 	select {
 	case <-ctx.Done():
+	case <-successor:
+		putBack = m.handOver
 	case err = <-served:
 		served <- nil
 	}
@@ -154,7 +164,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	err = errors.Join(err, <-served)
 	stopWatching()
 	watchers.Wait()
-	m.stop()
+	putBack()
 	return err
 }
 
@@ -178,7 +188,7 @@ func mayRun() error {
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return control.Errorf(control.CodeRefused, "no privileges to open raw sockets").
-			WithHint("run it as root, or with CAP_NET_RAW and CAP_NET_ADMIN")
+			WithHint("run it as root, or with CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF")
 	}
 	return fmt.Errorf("open a packet socket: %w", err)
 }

@@ -12,6 +12,7 @@
 //	reload.go    from one configuration to the next
 //	api.go       the control API's methods
 //	state.go     what must outlive a crash
+//	hotplug*.go  NICs of Xen domains: what the hotplug script says
 //	claim.go     what another daemon must leave alone
 //
 // Everything about networks and ports happens under one lock, in the order of

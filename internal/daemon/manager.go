@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
+	"gxswitch/internal/control"
 	"gxswitch/internal/fastpath"
 	"gxswitch/internal/host"
 )
@@ -31,13 +33,16 @@ type manager struct {
 	hostname string               // one label
 	pins     atomic.Pointer[pins] // replaced under mu
 
+	calls pluggings // of the hotplug script, that wait for mu
+
 	mu  sync.Mutex // guards all below
 	cfg config.Config
+	xen config.XenMode // as at the start; once a xenstore was seen, on
 
 	links    map[int]host.Link
 	networks map[string]*network
 	ports    map[int]*port           // attached, by ifindex
-	runtime  map[string]*runtimePort // of the command line, by interface name
+	runtime  map[string]*runtimePort // of the command line and the hotplug script, by interface name
 	removed  map[string]bool         // configured ports that the command line took out, by interface name
 	problems map[string]string       // interface name → why it is not attached though it should be
 	touched  map[int]touched         // by ifindex: what to restore
@@ -110,13 +115,16 @@ func (w want) equal(v want) bool {
 	return w.role == v.role && w.source == v.source && w.mtu == v.mtu && w.spec.Equal(v.spec) && slices.Equal(w.networks, v.networks)
 }
 
-// runtimePort is a port of the command line, or (override) what the command
-// line changed of a configured one.
+// runtimePort is a port of the command line or the hotplug script, or (override)
+// what the command line changed of a configured one.
 type runtimePort struct {
 	ifindex  int
 	override bool
 	over     config.Port // with override: the [[port]] that was changed, as it was then
 	spec     config.Port
+
+	xen  *control.HotplugSpec // what the hotplug script said; nil: it is none of its ports
+	base config.Port          // what that and the configuration came to
 }
 
 func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manager {
@@ -161,7 +169,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 			return err
 		}
 	}
-	m.cfg = cfg
+	m.cfg, m.xen = cfg, cfg.Daemon.Xen
 	m.reserved = st.Reserved
 	m.adopt(st, links)
 	m.recoverTakeovers()
@@ -220,6 +228,22 @@ func (m *manager) stop() {
 	}
 }
 
+// handOver leaves everything to the next daemon, which finds it in the journal.
+func (m *manager) handOver() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log.Info("interfaces are left as they are, for the next daemon")
+	err := m.journal() // with what guards have learned to this moment
+	for _, n := range m.networks {
+		if n.gate != nil && n.gate.nat != nil {
+			err = errors.Join(err, m.saveSessions(n))
+		}
+	}
+	if err != nil {
+		m.log.Error("hand over", "err", err)
+	}
+}
+
 // follow handles links as they come, change and go; what comes while it is busy
 // is handled together.
 func (m *manager) follow(events <-chan host.Event) {
@@ -263,6 +287,7 @@ func (m *manager) handle(batch []host.Event) {
 			m.gone(ev.Link)
 			continue
 		}
+		ev.Link = m.current(ev.Link)
 		m.renamed(m.links[ev.Link.Index].Name, ev.Link)
 		m.links[ev.Link.Index] = ev.Link
 		live = append(live, ev.Link)
@@ -292,7 +317,7 @@ func (m *manager) wanted(l host.Link) (want, bool) {
 
 // wantedMTU is the port's, else its network's; 0: nobody set one.
 func (m *manager) wantedMTU(spec config.Port) int {
-	return cmp.Or(spec.MTU, m.networks[spec.Network].spec.MTU)
+	return cmp.Or(spec.MTU, m.networks[spec.Network].spec.MTU, m.vifMTU(spec))
 }
 
 func (m *manager) membership(l host.Link) (want, bool) {
@@ -322,7 +347,7 @@ func (m *manager) membership(l host.Link) (want, bool) {
 		}
 		return wantGuest(r.spec, source), m.networks[r.spec.Network] != nil
 	}
-	if m.removed[l.Name] {
+	if m.removed[l.Name] || m.awaitsHotplug(l.Name) {
 		return want{}, false
 	}
 	if spec, ok := m.cfg.MatchPort(l.Name); ok && m.networks[spec.Network] != nil {

@@ -151,7 +151,7 @@ func (m *manager) delNetwork(n *network) error {
 	m.dropLeg(n)
 	delete(m.networks, n.spec.Name)
 	for name, r := range m.runtime {
-		if r.spec.Network == n.spec.Name {
+		if r.spec.Network == n.spec.Name && r.xen == nil {
 			delete(m.runtime, name)
 		}
 	}

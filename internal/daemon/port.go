@@ -105,6 +105,7 @@ func (m *manager) gone(l host.Link) {
 	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
 		delete(m.runtime, l.Name) // the next interface of this name is another guest's
 	}
+	m.forget(l.Index)
 	if p := m.ports[l.Index]; p != nil {
 		m.detach(p, false)
 		if err := m.journal(); err != nil {
@@ -271,7 +272,7 @@ func (m *manager) portConfig(p *port, network string) dataplane.PortConfig {
 		c.VLANs, c.UplinkVLAN = n.VLAN, n.UplinkVLAN
 	case dataplane.Guest:
 		c.Policy, c.Storm, c.MACLimit, c.Isolated = spec.Policy(), spec.Storm, spec.MACLimit, spec.Isolated
-		c.Twin = twin(p.link.Name)
+		c.Twin = m.twin(p.link.Name)
 	}
 	return c
 }

@@ -92,6 +92,7 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 			delete(m.runtime, name) // the file was changed after the command line
 		}
 	}
+	m.repolicy(cfg)
 	m.cfg = cfg
 	clear(m.removed)
 	for _, n := range m.networks {

@@ -12,6 +12,7 @@ import (
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
+	"gxswitch/internal/control"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 )
@@ -84,6 +85,10 @@ type statePort struct {
 	Override bool        `json:"override,omitempty"`
 	Over     config.Port `json:"over"` // what was configured then
 	Spec     config.Port `json:"spec"`
+
+	// Of a port of the hotplug script alone.
+	Xen  *control.HotplugSpec `json:"xen,omitempty"`
+	Base *config.Port         `json:"base,omitempty"`
 }
 
 // touched is an interface that is a port, and what it was like before.
@@ -153,7 +158,11 @@ func (m *manager) journal() error {
 		}
 	}
 	for _, p := range m.runtime {
-		st.Ports = append(st.Ports, statePort{IfIndex: p.ifindex, Override: p.override, Over: p.over, Spec: p.spec})
+		sp := statePort{IfIndex: p.ifindex, Override: p.override, Over: p.over, Spec: p.spec}
+		if p.xen != nil {
+			sp.Xen, sp.Base = p.xen, &p.base
+		}
+		st.Ports = append(st.Ports, sp)
 	}
 	for index, p := range m.ports {
 		if p.role == dataplane.Guest {
@@ -220,6 +229,8 @@ func (m *manager) adopt(st state, links []host.Link) {
 			m.log.Warn("forward of the command line no longer fits the configuration", "network", f.Network, "listen", f.Forward.Listen)
 		}
 	}
+	stillThere, done := m.stillThere()
+	defer done()
 	for _, p := range st.Ports {
 		name := same[p.IfIndex]
 		if p.IfIndex == legIndex {
@@ -233,6 +244,14 @@ func (m *manager) adopt(st state, links []host.Link) {
 			continue
 		}
 		p.Spec.Name = name
-		m.runtime[name] = &runtimePort{ifindex: p.IfIndex, override: p.Override, over: p.Over, spec: p.Spec}
+		r := &runtimePort{ifindex: p.IfIndex, override: p.Override, over: p.Over, spec: p.Spec}
+		if p.Xen != nil && p.Base != nil {
+			if !stillThere(*p.Xen) {
+				continue
+			}
+			r.xen, r.base = p.Xen, *p.Base
+		}
+		m.runtime[name] = r
 	}
+	m.repolicy(m.cfg) // which may have been changed while no daemon ran
 }

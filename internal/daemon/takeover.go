@@ -118,7 +118,7 @@ func (m *manager) keepUp(n *network, nic host.Link, t *host.Takeover) error {
 		changed = true
 	}
 	if t.NIC.MAC != nic.MAC {
-		if err := host.SetMAC(n.leg.Host, nic.MAC[:]); err != nil {
+		if err := host.SetMAC(n.leg.Host, nic.MAC); err != nil {
 			return err
 		}
 		t.NIC.MAC, changed = nic.MAC, true

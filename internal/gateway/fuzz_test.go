@@ -42,7 +42,7 @@ func FuzzRoute(f *testing.F) {
 	gs := []*Gateway{newGateway(f, routed()), newGateway(f, natted(f)), newGateway(f, unnumbered())}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < frame.VNetLen {
-			t.Skip("no virtio-net header")
+			return // no virtio-net header: a port gives no such frame
 		}
 		for _, g := range gs {
 			for _, from := range []Side{Inside, Outside} {
@@ -88,7 +88,7 @@ func FuzzAppendError(f *testing.F) {
 	nanos := int64(0)
 	f.Fuzz(func(t *testing.T, data []byte, kind, code byte, mtu uint16) {
 		if len(data) < frame.VNetLen {
-			t.Skip("no virtio-net header")
+			return // no virtio-net header: a port gives no such frame
 		}
 		nanos += 1000 * millisec
 		raw := fuzzed(data)

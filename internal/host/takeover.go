@@ -3,9 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -114,7 +112,7 @@ func (t *Takeover) take(leg Leg, turn func()) error {
 
 // dress gives the leg the card's MAC, settings and all that it has.
 func (t *Takeover) dress(leg Leg) error {
-	if err := SetMAC(leg.Host, t.NIC.MAC[:]); err != nil {
+	if err := SetMAC(leg.Host, t.NIC.MAC); err != nil {
 		return err
 	}
 	if err := copySettings(t.NIC, leg.Host); err != nil {
@@ -239,17 +237,6 @@ const (
 	genMode     = "addr_gen_mode"
 	genModeNone = "1"
 )
-
-// SetMAC gives a link another address.
-func SetMAC(l Link, mac net.HardwareAddr) error {
-	if slices.Equal(l.MAC[:], mac) {
-		return nil
-	}
-	if err := netlink.LinkSetHardwareAddr(ref(l.Index), mac); err != nil {
-		return fmt.Errorf("set MAC address of %s to %s: %w", l.Name, mac, asNoLink(err))
-	}
-	return nil
-}
 
 // awaitOperational waits until frames pass the two ends of a new pair. A link that
 // came up has a queue that drops everything until the kernel's worker has seen its

@@ -65,7 +65,7 @@ var house = []room{
 		kernel: "the peer's credentials, the socket's lock and its mode"},
 	{path: "internal/control/controltest", uses: "internal/control internal/filter internal/frame internal/vlan shaping"},
 	{path: "internal/daemon",
-		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/fastpath internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan nat ports shaping",
+		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/fastpath internal/filter internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan internal/xen nat ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
 	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
 		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",
@@ -76,6 +76,8 @@ var house = []room{
 	// that speaks to the machine there.
 	{path: "internal/xen", uses: "internal/frame internal/vlan shaping"},
 	{path: "internal/xen/xentest"},
+	{path: "internal/doctor", uses: "internal/config internal/control internal/host ports"},
+	{path: "internal/hotplug", uses: "internal/control internal/xen"},
 	{path: "internal/version"},
 
 	{path: "internal/testnet", uses: "internal/frame internal/host",
@@ -86,7 +88,7 @@ var house = []room{
 		libs: "golang.org/x/net/icmp golang.org/x/net/ipv4"},
 
 	{path: "cmd/gxswitch",
-		uses: "internal/config internal/control internal/daemon internal/demo internal/filter internal/frame internal/version internal/vlan nat shaping",
+		uses: "internal/config internal/control internal/daemon internal/demo internal/doctor internal/filter internal/frame internal/hotplug internal/version internal/vlan nat shaping",
 		libs: "github.com/spf13/cobra github.com/spf13/pflag"},
 	{path: "bench/...", uses: "bench/... internal/control internal/frame internal/host internal/testnet shaping",
 		libs:   "github.com/HdrHistogram/hdrhistogram-go gonum.org/v1/plot",

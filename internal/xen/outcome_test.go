@@ -98,15 +98,53 @@ func TestVifThatWentGetsNoKeys(t *testing.T) {
 
 func TestOutcomeIsToldWhollyOrNotAtAll(t *testing.T) {
 	for _, f := range []xentest.Fault{xentest.Cut, xentest.HungUp, xentest.OtherID, xentest.NoMemory} {
-		for n := range 6 {
+		const requests = 7
+		for n := range requests {
 			s, c := connect(t)
 			s.AddVif(1, 0, "web1", nil)
 			s.Misbehave(f, n)
 			err := Connected(t.Context(), c, ID{1, 0}, 1500)
-			if told := s.Value(backend1+"/hotplug-status") == "connected" && s.Exists(frontend1+"/mtu"); err == nil || told != (n == 5) {
+			if told := s.Value(backend1+"/hotplug-status") == "connected" && s.Exists(frontend1+"/mtu"); err == nil || told != (n == requests-1) {
 				t.Errorf("fault %d after %d answers: %v, and told is %v", f, n, err, told)
 			}
 			s.Close()
 		}
+	}
+}
+
+// netback reads rate when the guest connects, which is after it was told so. What
+// comes later, such as a second online, must find it all the same.
+func TestARateIsOutOfNetbacksSightBeforeItLooks(t *testing.T) {
+	s, c := connect(t)
+	s.AddVif(1, 0, "web1", map[string]string{"rate": "250000,20000"})
+	for range 2 {
+		v, err := ReadVif(t.Context(), c, ID{1, 0})
+		if err != nil || v.Rate.String() != "100Mb/s@20ms" {
+			t.Fatalf("%v, %v", v.Rate, err)
+		}
+		if err := Connected(t.Context(), c, ID{1, 0}, 0); err != nil {
+			t.Fatal(err)
+		}
+		if s.Exists(backend1+"/rate") || s.Value(backend1+"/hotplug-status") != "connected" {
+			t.Errorf("%v", s.Writes())
+		}
+	}
+	all := s.Writes()
+	if first := all[0]; first != (xentest.Write{Path: backend1 + "/gxswitch-rate", Value: "250000,20000"}) {
+		t.Errorf("%v", all)
+	}
+}
+
+func TestAFailedSecondCallDisconnectsNobody(t *testing.T) {
+	s, c := connect(t)
+	s.AddVif(1, 0, "web1", map[string]string{"hotplug-status": "connected"})
+	if err := Failed(t.Context(), c, ID{1, 0}, "no"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Value(backend1 + "/hotplug-status"); got != "connected" {
+		t.Errorf("%q", got)
+	}
+	if got := s.Value(backend1 + "/hotplug-error"); got != "no" {
+		t.Errorf("%q", got)
 	}
 }

@@ -24,13 +24,17 @@ type Vif struct {
 	Bridge     string       // the network's name; xl writes xenbr0 where none was given
 	IPs        []netip.Addr // the guest's, each once
 	VLAN       vlan.Set
-	Rate       shaping.Limit // of what the guest sends; netback holds it to that by itself
+	Rate       shaping.Limit // of what the guest sends; see Connected
 	MTU        int           // of IP packets; 0: that of the network
 	VifName    string        // what the interface is to be renamed to
 	Emulated   bool          // an emulated NIC, with a tap of its own, is beside the vif
 	GatewayDev string
 	Script     string // the path of the hotplug script
 }
+
+// DefaultBridge is what xl writes where nobody named a bridge, in the domain's
+// configuration or xl.conf (libxl__device_nic_setdefault).
+const DefaultBridge = "xenbr0"
 
 // Interface is the name of the vif's interface once it is set up.
 func (v *Vif) Interface() string {
@@ -98,6 +102,9 @@ func readVif(id ID, read func(path string) (string, error)) (Vif, error) {
 	s.take(backend+"ip", parseIPs(&v.IPs))
 	s.take(backend+"vlan", parseVLAN(&v.VLAN))
 	s.take(backend+"rate", parseRate(&v.Rate))
+	if v.Rate.IsZero() {
+		s.take(backend+rateKey, parseRate(&v.Rate)) // where Connected has put it
+	}
 	s.take(backend+"mtu", parseMTU(&v.MTU))
 	s.take(backend+"vifname", parseVifName(&v.VifName, &v))
 	s.take(backend+"gatewaydev", parseGatewayDev(&v.GatewayDev))
