@@ -154,7 +154,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	select {
 	case <-ctx.Done():
 	case <-successor:
-		putBack = m.handOver
+		putBack = func() {
+			m.handOver()
+			if kernel != nil {
+				kernel.Leave()
+			}
+		}
 	case err = <-served:
 		served <- nil
 	}

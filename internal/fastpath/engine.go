@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -28,6 +29,8 @@ type Engine struct {
 	pins    string // directory in a bpffs; "" without one
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
+
+	leaving atomic.Bool // to a successor, see Leave
 
 	punts []*Punt
 	shm   []punts // gx_punts
@@ -151,8 +154,15 @@ func explain(err error) error {
 	return err
 }
 
+// Leave makes Close, of ports too, leave to a successor all that is pinned: it goes
+// on forwarding. Without pins it changes nothing.
+func (e *Engine) Leave() { e.leaving.Store(e.Survives()) }
+
 // Close takes the program off every port and removes everything, pins included.
 func (e *Engine) Close() error {
+	if e.leaving.Load() {
+		return e.release()
+	}
 	e.mu.Lock()
 	var all []*Port
 	for _, p := range e.ports {

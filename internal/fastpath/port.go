@@ -206,6 +206,9 @@ func (p *Port) Disable() error {
 	}
 	p.released = true
 	e := p.e
+	if e.leaving.Load() {
+		return p.hook.close()
+	}
 	err := errors.Join(
 		deleted(e.obj.GxIndex.Delete(uint32(p.ifindex))),
 		e.obj.GxPorts.Put(uint32(p.number), &objectPort{}),

@@ -98,6 +98,28 @@ func TestForwardingOutlivesTheProcess(t *testing.T) {
 	l.quiet(b)
 }
 
+// An engine that is left to a successor forwards between the two.
+func TestLeftToASuccessor(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a, b := l.guest(nil), l.guest(nil)
+	a.known(1)
+	b.known(1)
+	l.e.Leave()
+	for _, g := range l.guests {
+		l.do(g.port.Close)
+	}
+	l.close()
+	a.send(a.to(b.mac()))
+	b.receive()
+	l.open(Options{})
+	if !l.e.Adopted() {
+		t.Error("the successor found nothing")
+	}
+	a.send(a.to(b.mac()))
+	b.receive()
+}
+
 // ways are the kinds of way out, and in, that a port may have.
 func TestEveryWayOfAttaching(t *testing.T) {
 	for _, tt := range []struct {
