@@ -56,6 +56,12 @@ test: ## run every test that needs no other machine (root); a skipped test is a 
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
+.PHONY: test-engines
+test-engines: ## run the behaviour tests with the eBPF engine, as make test does with afpacket (root)
+	@.ci/deps $(TEST_PROGRAMS)
+	@$(AS_ROOT); GXSWITCH_ENGINE=ebpf $(GO) run .ci/gotest.go -count=1 -timeout 9m \
+		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./internal/behaviour
+
 .PHONY: race
 race: ## run the tests under the race detector (root, a C compiler)
 	@.ci/deps $(TEST_PROGRAMS) gcc

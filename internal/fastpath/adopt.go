@@ -19,6 +19,7 @@ func (e *Engine) adopt() error {
 			e.adopted[int(ifindex)] = uint16(n)
 		}
 	}
+	e.successor = len(e.adopted) > 0
 	var err error
 	if e.links, err = e.pinnedHooks(e.obj.GxIngress, "link"); err != nil {
 		return err
@@ -34,12 +35,8 @@ func (e *Engine) adopt() error {
 	})
 }
 
-// Adopted reports whether a predecessor had networks of its own here.
-func (e *Engine) Adopted() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.adopted) > 0
-}
+// Adopted reports whether a predecessor had ports here.
+func (e *Engine) Adopted() bool { return e.successor }
 
 // Sweep ends what a predecessor left and nobody has attached: to be called once
 // all ports are.

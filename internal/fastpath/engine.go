@@ -30,7 +30,8 @@ type Engine struct {
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
 
-	leaving atomic.Bool // to a successor, see Leave
+	successor bool        // of one that had ports
+	leaving   atomic.Bool // to a successor, see Leave
 
 	punts []*Punt
 	shm   []punts // gx_punts
