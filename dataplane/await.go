@@ -43,9 +43,18 @@ type unresolved struct {
 
 func (q *waiting) any() bool { return q.count.Load() > 0 }
 
-// await lets a copy of the packet wait.
-func (w *worker) await(in *member, net *network, to gateway.Side, addr netip.Addr, f *frame.Frame) frame.DropReason {
-	hop := Hop{Network: net.cfg.Name, To: to, Addr: addr}
+// await lets a copy of the packet wait. A gateway that has come since gw was asked
+// may know the next hop, and has found nothing to resume.
+func (w *worker) await(in *member, net *network, gw *Gateway, to gateway.Side, addr netip.Addr, f *frame.Frame) frame.DropReason {
+	reason := w.enqueueFor(Hop{Network: net.cfg.Name, To: to, Addr: addr}, in, net, f)
+	if now := net.gateway.Load(); now != gw && now != nil {
+		first := w.sw.workers[0]
+		first.post(func() { first.resume(net, now) })
+	}
+	return reason
+}
+
+func (w *worker) enqueueFor(hop Hop, in *member, net *network, f *frame.Frame) frame.DropReason {
 	q := &net.waiting
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -153,7 +153,7 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 		return verdict.Reason
 	}
 	if !verdict.Resolved {
-		return w.await(in, of.net, to, verdict.NextHop, f)
+		return w.await(in, of.net, gw, to, verdict.NextHop, f)
 	}
 	if verdict.Fragment {
 		return w.fragment(v, in, way, to, gw, f)

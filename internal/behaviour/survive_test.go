@@ -181,8 +181,8 @@ func TestWithoutBPF(t *testing.T) {
 		_, _, code := l.cli("status")
 		return code == 0, nil
 	})
-	if st := list[control.Status](l, "status"); st.Engine != "afpacket" || !strings.Contains(st.EngineReason, "CAP_BPF") {
-		t.Errorf("engine %q, reason %q", st.Engine, st.EngineReason)
+	if st := list[control.Status](l, "status"); st.Engine != "afpacket" {
+		t.Errorf("engine %q", st.Engine)
 	}
 	_ = d.Process.Signal(unix.SIGTERM)
 	if err := d.Wait(); err != nil {
