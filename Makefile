@@ -23,10 +23,10 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 # The programs that tests use as real clients. ip makes the namespaces.
 TEST_PROGRAMS := ip ping arping iperf3 tcpdump ethtool curl \
-	xenstore-read udhcpc dnsmasq dhclient dig
+	xenstore-read udhcpc dnsmasq dhclient dig nft
 
 # What the bench compares with besides the kernel, where it can be had.
-BENCH_PROGRAMS := ovs-vsctl vde_switch
+BENCH_PROGRAMS := ovs-vsctl vde_switch nft
 
 # What needs root runs so: directly, or with sudo, or not at all.
 AS_ROOT = if [ "$$(id -u)" = 0 ]; then root=''; \
@@ -61,6 +61,19 @@ test-engines: ## run the behaviour tests with the eBPF engine, as make test does
 	@.ci/deps $(TEST_PROGRAMS)
 	@$(AS_ROOT); GXSWITCH_ENGINE=ebpf $(GO) run .ci/gotest.go -count=1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./internal/behaviour
+
+# The processor is emulated: it takes some minutes, and nothing in it is a figure
+# of speed.
+XEN_BENCH := bin/xen-bench
+
+.PHONY: test-xen
+test-xen: build ## create, reboot, save and destroy domains on a real Xen, under QEMU (root, Debian on amd64)
+	@.ci/deps qemu-system-x86_64 debootstrap cpio modprobe mke2fs
+	@$(AS_ROOT); $$root xen/bench/build $(XEN_BENCH)
+	@mkdir -p $(XEN_BENCH)/payload
+	CGO_ENABLED=0 GOARCH=amd64 GOAMD64=v1 $(GO) test -c -tags realxen -o $(XEN_BENCH)/payload/realxen.test ./internal/realxen
+	@cp bin/gxswitch xen/vif-gxswitch xen/bench/payload/run $(XEN_BENCH)/payload/
+	xen/bench/run $(XEN_BENCH) $(XEN_BENCH)/payload $(XEN_BENCH)/out 1500
 
 .PHONY: race
 race: ## run the tests under the race detector (root, a C compiler)
@@ -170,7 +183,7 @@ install: build man $(COMPLETIONS) ## install below DESTDIR and PREFIX (default /
 # nfpm is a program, no part of the module. It is pinned: later versions want a
 # later Go than the module does, and libraries for Windows' packages.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-MAINTAINER ?= gxswitch maintainers <maintainers@localhost>
+MAINTAINER ?= gxswitch maintainers <maintainers@gxswitch.invalid>
 
 .PHONY: deb
 deb: ## build a Debian package in bin (GOARCH=arm64 for another machine)
@@ -187,7 +200,7 @@ deb: ## build a Debian package in bin (GOARCH=arm64 for another machine)
 
 .PHONY: test-package
 test-package: deb ## install, upgrade, remove and purge the package in a chroot, and run the daemon as its unit does (root)
-	@.ci/deps debootstrap ip mandoc man groff systemd-analyze
+	@.ci/deps debootstrap ip ping curl udhcpc dig mandoc man groff lintian
 	@$(AS_ROOT); exec $$root packaging/test
 
 .PHONY: clean

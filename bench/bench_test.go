@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,6 +154,41 @@ func TestEveryArmAnswersInEveryRound(t *testing.T) {
 			first := m.Metrics[0].Name
 			if s := m.Summary(arm, first); s.N != b.rounds || s.Min <= 0 {
 				t.Errorf("%s, %s: %s is %+v", m.Name, arm, first, s)
+			}
+		}
+	}
+}
+
+// The real daemon beside the bridge, at what is not plain switching.
+func TestKindsHaveFiguresOrAReason(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "gxswitch")
+	if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
+		t.Fatalf("build gxswitch: %v: %s", err, out)
+	}
+	b := testBench(t, rig.Direct{}, rig.Bridge{}, rig.Gxswitch{Binary: binary, Engine: "afpacket"})
+	b.refuse, b.rounds = false, 1
+	for _, n := range []string{"nat-throughput-64", "nat-tcp-1", "nat-latency", "nat-sessions", "vlan-throughput-64", "vlan-tcp-1", "policy-throughput-64"} {
+		b.plan = append(b.plan, named(t, n))
+	}
+	res, err := b.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range res.Measures {
+		for _, arm := range []string{"direct", "bridge", "afpacket"} {
+			run, asked := m.Rounds[0][arm]
+			policy := strings.HasPrefix(m.Name, "policy-")
+			switch v := run.Values[m.Metrics[0].Name]; {
+			case arm == "direct" && policy:
+				if asked {
+					t.Errorf("%s: %s was asked", m.Name, arm)
+				}
+			case arm == "bridge" && policy:
+				if run.Without == "" {
+					t.Errorf("%s: %s is %v, want a reason for none", m.Name, arm, run)
+				}
+			case v <= 0 && (arm != "bridge" || run.Without == ""): // it may lack nft(8), or VLANs
+				t.Errorf("%s: %s is %v", m.Name, arm, run)
 			}
 		}
 	}

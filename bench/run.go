@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"gxswitch/bench/machine"
@@ -168,6 +169,8 @@ func (b *bench) askArms(ctx context.Context, m measure.Measure, to *report.Measu
 		switch {
 		case errors.Is(err, rig.ErrNoLimit):
 			run.Without = rig.ErrNoLimit.Error()
+		case errors.Is(err, rig.ErrLacks), errors.Is(err, rig.ErrNotInstalled):
+			run.Without = strings.TrimPrefix(err.Error(), a.Name()+": ")
 		case err != nil:
 			run.Error = err.Error()
 		}

@@ -16,6 +16,7 @@ import (
 // SetGateway or Unreachable.
 const (
 	hopPackets     = 64  // that wait for one next hop (Linux: unres_qlen_bytes, of that order)
+	senderPackets  = 128 // that came by one port: who asks for everybody leaves room to others
 	networkPackets = 512 // of a network
 	hopSeconds     = 3   // after which a next hop that does not answer is given up
 )
@@ -38,39 +39,46 @@ type unresolved struct {
 	*held
 	hop   Hop
 	from  fdb.PortID
-	since int64 // seconds of the switch's clock
+	side  gateway.Side // that it came from
+	since int64        // seconds of the switch's clock
+
+	fragment bool // it is too long for its way
 }
 
 func (q *waiting) any() bool { return q.count.Load() > 0 }
 
-// await lets a copy of the packet wait. A gateway that has come since gw was asked
-// may know the next hop, and has found nothing to resume.
-func (w *worker) await(in *member, net *network, gw *Gateway, to gateway.Side, addr netip.Addr, f *frame.Frame) frame.DropReason {
-	reason := w.enqueueFor(Hop{Network: net.cfg.Name, To: to, Addr: addr}, in, net, f)
-	if now := net.gateway.Load(); now != gw && now != nil {
-		first := w.sw.workers[0]
-		first.post(func() { first.resume(net, now) })
+// await lets a copy of the packet wait, which gw could not send on. A picture that came
+// while gw was looked at has found nothing that waits, perhaps, and the kernel tells
+// nothing twice: so we look again.
+func (w *worker) await(in *member, net *network, gw *Gateway, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
+	reason := w.enlist(in, net, from, to, verdict, f)
+	if now := net.gateway.Load(); now != gw && now != nil && reason == frame.Pass {
+		w.post(func() { w.resume(net, now) })
 	}
 	return reason
 }
 
-func (w *worker) enqueueFor(hop Hop, in *member, net *network, f *frame.Frame) frame.DropReason {
+func (w *worker) enlist(in *member, net *network, from, to gateway.Side, verdict gateway.Verdict, f *frame.Frame) frame.DropReason {
+	hop := Hop{Network: net.cfg.Name, To: to, Addr: verdict.NextHop}
 	q := &net.waiting
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	same := 0
+	same, sent := 0, 0
 	for _, u := range q.packets {
 		if u.hop == hop {
 			same++
+		}
+		if u.from == in.id {
+			sent++
 		}
 	}
 	if same == 0 {
 		w.sw.ask(hop)
 	}
-	if same >= hopPackets || len(q.packets) >= networkPackets {
+	if same >= hopPackets || sent >= senderPackets || len(q.packets) >= networkPackets {
 		return frame.NoRoute
 	}
-	q.packets = append(q.packets, &unresolved{held: hold(f.Raw, f), hop: hop, from: in.id, since: w.now})
+	q.packets = append(q.packets, &unresolved{held: hold(f.Raw, f), hop: hop, from: in.id, side: from, fragment: verdict.Fragment, since: w.now})
 	q.count.Store(int32(len(q.packets)))
 	return frame.Pass
 }
@@ -146,7 +154,7 @@ func (w *worker) resume(net *network, gw *Gateway) {
 		gw.Rules.Address(u.f.Raw, u.hop.To, macs[u])
 		in := v.member(u.from)
 		if way := v.wayOf(net); way != nil && in != nil {
-			if reason := w.leave(v, in, way, u.hop.To, &u.f); reason != frame.Pass {
+			if reason := w.depart(v, in, way, u.hop.To, gw, &u.f, u.fragment); reason != frame.Pass {
 				way.lose(&u.f, u.hop.To, reason)
 			}
 		}
@@ -157,7 +165,7 @@ func (w *worker) resume(net *network, gw *Gateway) {
 	}
 }
 
-// giveUp drops packets that wait, and tells the guests that sent them.
+// giveUp drops packets that wait, and tells who sent them.
 func (w *worker) giveUp(net *network, which func(*unresolved) bool) {
 	v, gw := w.sw.view.Load(), net.gateway.Load()
 	taken := net.waiting.take(which)
@@ -166,11 +174,13 @@ func (w *worker) giveUp(net *network, which func(*unresolved) bool) {
 		if way == nil {
 			continue
 		}
-		// What NAT rewrote is not what the guest sent.
-		if gw != nil && gw.NAT == nil && in != nil && u.hop.To == gateway.Outside {
-			w.complain(in, way, gateway.Inside, gw, &u.f, gateway.ICMPError{Type: gateway.Unreachable, Code: gateway.HostUnreachable})
-		}
 		way.lose(&u.f, u.hop.To, frame.NoRoute)
+		if gw != nil && in != nil {
+			if gw.NAT != nil {
+				gw.NAT.Undo(u.f.Raw, w.now)
+			}
+			w.complain(in, way, u.side, gw, &u.f, gateway.ICMPError{Type: gateway.Unreachable, Code: gateway.HostUnreachable})
+		}
 	}
 	w.flush()
 	for _, u := range taken {

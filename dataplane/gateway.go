@@ -153,9 +153,14 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 		return verdict.Reason
 	}
 	if !verdict.Resolved {
-		return w.await(in, of.net, gw, to, verdict.NextHop, f)
+		return w.await(in, of.net, gw, from, to, verdict, f)
 	}
-	if verdict.Fragment {
+	return w.depart(v, in, way, to, gw, f, verdict.Fragment)
+}
+
+// depart is leave for a packet that may be too long for its way.
+func (w *worker) depart(v *view, in *member, way *route, to gateway.Side, gw *Gateway, f *frame.Frame, tooLong bool) frame.DropReason {
+	if tooLong {
 		return w.fragment(v, in, way, to, gw, f)
 	}
 	return w.leave(v, in, way, to, f)
@@ -264,14 +269,13 @@ func (w *worker) stands(in *member, f *frame.Frame) bool {
 	return ok
 }
 
-// fragment cuts a packet that is too long for its way. A super-frame is cut by the
-// kernel where that is allowed; one that had to be fragmented is not.
+// fragment cuts a packet that is too long for its way; of a super-frame each of the
+// packets that it stands for.
 func (w *worker) fragment(v *view, in *member, way *route, to gateway.Side, gw *Gateway, f *frame.Frame) frame.DropReason {
-	if f.IsGSO() {
-		return frame.MTU
-	}
 	reason := frame.Pass
-	gw.Rules.Fragment(make([]byte, 0, spareLen), f.Raw, to, func(raw []byte) {
+	room := &w.spares.cut
+	atLeast(room, gw.Rules.FragmentLen(to))
+	leave := func(raw []byte) {
 		cut := w.made(append(w.spare(), raw...))
 		if cut.Parse() != frame.Pass {
 			return
@@ -279,8 +283,24 @@ func (w *worker) fragment(v *view, in *member, way *route, to gateway.Side, gw *
 		if r := w.leave(v, in, way, to, cut); r != frame.Pass {
 			reason = r
 		}
-	})
+	}
+	if !f.IsGSO() {
+		gw.Rules.Fragment(*room, f.Raw, to, leave)
+		return reason
+	}
+	segment := &w.spares.segment
+	atLeast(segment, frame.VNetLen+frame.TagLen+f.Len)
+	if !f.Segment(false, 0, *segment, func(raw []byte) { gw.Rules.Fragment(*room, raw, to, leave) }) {
+		return frame.UnsupportedGSO
+	}
 	return reason
+}
+
+// atLeast makes b long enough; what was in it is gone.
+func atLeast(b *[]byte, n int) {
+	if len(*b) < n {
+		*b = make([]byte, n)
+	}
 }
 
 // Frames that the switch makes itself live until the vectors are written.
@@ -293,6 +313,8 @@ type spareFrames struct {
 	frames [spares]frame.Frame
 	mem    []byte
 	used   int
+
+	cut, segment []byte // of fragment; as long as was ever needed
 }
 
 // spare is room for one frame that the switch makes, empty; made takes it.

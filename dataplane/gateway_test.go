@@ -275,6 +275,41 @@ func TestGatewayWaitsForNeighbours(t *testing.T) {
 }
 
 // What waits is bounded: a guest that asks for everybody fills no memory.
+// A picture may come between a worker's look at the one before and the packet's
+// waiting: nothing waited then, and nobody will tell again.
+func TestGatewayMissesNoNeighbour(t *testing.T) {
+	l := newGatewayLab(t, false)
+	l.know(map[string]string{web1IP: web1MAC}, nil)
+	w := l.sw.workers[0]
+	net := l.sw.networks["gw"]
+	before := net.gateway.Load()
+	l.know(map[string]string{web1IP: web1MAC}, map[string]string{routerIP: routerMAC})
+	w.post(func() {
+		v := w.sw.view.Load()
+		for _, m := range v.ports {
+			if m == nil || m.net != net || m.cfg.Role != Guest || m.cfg.Name != "web1" {
+				continue
+			}
+			var f frame.Frame
+			f.Reset(append(make([]byte, frame.VNetLen), udpFrame(t, web1MAC, legMAC, web1IP, farIP, 5000, 6000, 64)...))
+			if f.Parse() != frame.Pass {
+				t.Error("the test's frame is none")
+				return
+			}
+			verdict := before.Rules.Route(gateway.Inside, f.Raw, nat.Guest(m.id), w.now)
+			if reason := w.carry(v, m, m, gateway.Inside, before, &f, verdict); reason != frame.Pass {
+				t.Errorf("dropped: %v", reason)
+			}
+		}
+	})
+	l.settle()
+	l.settle() // what the first one posted
+	at, p := l.leaves()
+	if want := "02:00:00:00:00:e0 > 02:00:00:00:00:aa 10.20.0.10 > 198.51.100.7 ttl 63"; at != "nic" || looks(p) != want {
+		t.Errorf("by %q\n     %s\nwant %s", at, looks(p), want)
+	}
+}
+
 func TestGatewayBoundsWhatWaits(t *testing.T) {
 	l := newGatewayLab(t, false)
 	l.know(map[string]string{web1IP: web1MAC}, nil)
@@ -284,8 +319,51 @@ func TestGatewayBoundsWhatWaits(t *testing.T) {
 	}
 	l.settle()
 	st := l.stats("web1")
-	if kept := st.Forwarded; kept != networkPackets || st.RxDrops[frame.NoRoute] != 1000-networkPackets {
-		t.Errorf("%d wait, %v, want %d to wait and the rest no_route", kept, reasons(st.RxDrops), networkPackets)
+	if kept := st.Forwarded; kept != senderPackets || st.RxDrops[frame.NoRoute] != 1000-senderPackets {
+		t.Errorf("%d wait, %v, want %d to wait and the rest no_route", kept, reasons(st.RxDrops), senderPackets)
+	}
+	l.arrives("web2", udpFrame(t, web2MAC, legMAC, web2IP, lanIP, 5000, 6000, 64))
+	if st := l.stats("web2"); st.Forwarded != 1 {
+		t.Errorf("the other guest has no room: %v", reasons(st.RxDrops))
+	}
+	l.checkSums()
+}
+
+// Who sent a packet through NAT learns it too if the next hop does not answer, and
+// sees the packet as it was sent.
+func TestNextHopOfNATIsUnreachable(t *testing.T) {
+	l := newGatewayLab(t, true)
+	if err := l.table.AddForward(nat.Forward{Listen: nat.Listen{Protocol: nat.UDP, First: 53, Last: 53}, To: netip.MustParseAddrPort("10.20.0.99:53")}); err != nil {
+		t.Fatal(err)
+	}
+	l.know(map[string]string{web1IP: web1MAC}, nil)
+	for _, c := range []struct {
+		by   string
+		data []byte
+		hop  Hop
+		want string
+	}{
+		{"web1", udpFrame(t, web1MAC, legMAC, web1IP, "192.0.2.99", 5000, 6000, 64), Hop{"gw", gateway.Outside, netip.MustParseAddr("192.0.2.99")},
+			"02:00:00:00:00:f1 > 02:00:00:00:00:11 10.20.0.1 > 10.20.0.10 ttl 64 DestinationUnreachable(Host)"},
+		{"nic", udpFrame(t, routerMAC, nicMAC, farIP, hostIP, 5000, 53, 64), Hop{"gw", gateway.Inside, netip.MustParseAddr("10.20.0.99")},
+			"02:00:00:00:00:e0 > 02:00:00:00:00:aa 192.0.2.20 > 198.51.100.7 ttl 64 DestinationUnreachable(Host)"},
+		{"web1", udpFrame(t, web1MAC, legMAC, web1IP, hostIP, 5000, 53, 64), Hop{"gw", gateway.Inside, netip.MustParseAddr("10.20.0.99")},
+			"02:00:00:00:00:f1 > 02:00:00:00:00:11 10.20.0.1 > 10.20.0.10 ttl 64 DestinationUnreachable(Host)"},
+	} {
+		if at, p := l.arrives(c.by, c.data); at != "" {
+			t.Fatalf("left by %s: %s", at, looks(p))
+		}
+		l.sw.Unreachable(c.hop)
+		l.settle()
+		at, p := l.leaves()
+		if at != c.by || looks(p) != c.want {
+			t.Errorf("%v: by %q\n     %s\nwant %s", c.hop, at, looks(p), c.want)
+			continue
+		}
+		about := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4).Payload
+		if sent := c.data[frame.HeaderLen:]; string(about[12:28]) != string(sent[12:28]) {
+			t.Errorf("%v: about\n%x, sent\n%x", c.hop, about, sent)
+		}
 	}
 	l.checkSums()
 }
@@ -415,5 +493,81 @@ func TestGatewayAllocatesNothing(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("%v allocations a packet", allocs)
+	}
+}
+
+// What is longer than the uplink takes, and may be cut, leaves in pieces that are
+// the packet again; of a super-frame each of its packets.
+func TestGatewayCutsWhatIsTooLong(t *testing.T) {
+	const mtu = 600
+	ip := &layers.IPv4{Version: 4, TTL: 64, Id: 9, Protocol: layers.IPProtocolTCP, SrcIP: netip.MustParseAddr(web1IP).AsSlice(), DstIP: netip.MustParseAddr(farIP).AsSlice()}
+	tcp := &layers.TCP{SrcPort: 40000, DstPort: 80, Seq: 1000, ACK: true, Window: 1000}
+	content := make([]byte, 4000)
+	for i := range content {
+		content[i] = byte(i * 7)
+	}
+	eth := &layers.Ethernet{SrcMAC: unhex(t, web1MAC), DstMAC: unhex(t, legMAC), EthernetType: layers.EthernetTypeIPv4}
+	packet := func(n int) []byte {
+		if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
+			t.Fatal(err)
+		}
+		b := gopacket.NewSerializeBuffer()
+		if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, tcp, gopacket.Payload(content[:n])); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	for _, c := range []struct {
+		name    string
+		vnet    []byte
+		data    []byte
+		waits   bool
+		packets int // on the way, before they are cut
+	}{
+		{"one packet", nil, packet(1400), false, 1},
+		{"one that waits for the router", nil, packet(1400), true, 1},
+		{"a super-frame", []byte{1, 1, 54, 0, 0x78, 0x05, 34, 0, 16, 0}, packet(4000), false, 3},
+		{"a super-frame that waits", []byte{1, 1, 54, 0, 0x78, 0x05, 34, 0, 16, 0}, packet(4000), true, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newGatewayLab(t, false)
+			l.config.Link[gateway.Outside].MTU = mtu
+			routers := map[string]string{routerIP: routerMAC}
+			if c.waits {
+				l.know(map[string]string{web1IP: web1MAC}, nil)
+			} else {
+				l.know(map[string]string{web1IP: web1MAC}, routers)
+			}
+			l.inject("web1", c.vnet, c.data, c.packets)
+			l.settle()
+			if c.waits {
+				l.know(map[string]string{web1IP: web1MAC}, routers)
+				l.settle()
+			}
+			got, lengths := map[uint16][]byte{}, 0
+			for _, raw := range l.ports["nic"].Sent() {
+				p := gopacket.NewPacket(raw[frame.VNetLen:], layers.LayerTypeEthernet, gopacket.Default)
+				piece := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
+				if int(piece.Length) > mtu || looks(p)[:37] != "02:00:00:00:00:e0 > 02:00:00:00:00:aa" {
+					t.Fatalf("a piece of %d bytes: %s", piece.Length, looks(p))
+				}
+				at := int(piece.FragOffset) * 8
+				b := got[piece.Id]
+				b = append(b, make([]byte, max(0, at+len(piece.Payload)-len(b)))...)
+				copy(b[at:], piece.Payload)
+				got[piece.Id] = b
+				lengths++
+			}
+			var joined []byte
+			for id := range c.packets {
+				if b := got[uint16(9+id)]; len(b) > 20 {
+					joined = append(joined, b[20:]...)
+				}
+			}
+			if want := string(content[:len(c.data)-54]); string(joined) != want {
+				t.Errorf("%d bytes in %d pieces of %d packets, want %d bytes", len(joined), lengths, len(got), len(want))
+			}
+			l.checkSums()
+		})
 	}
 }

@@ -189,6 +189,20 @@ func (s *Stand) paced(ctx context.Context, st traffic.Stream, rate float64, fram
 	return lossOf(frames, after.Frames-before.Frames), took, err
 }
 
+// watch counts at those of the endpoints where nobody counts yet.
+func (s *Stand) watch(a rig.Arrival, endpoints ...rig.Endpoint) error {
+	var fresh []rig.Endpoint
+	for _, e := range endpoints {
+		if !s.Counter.Watches(e) {
+			fresh = append(fresh, e)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return s.Counter.WatchFor(a, fresh...)
+}
+
 // announce lets the switch learn where every end of the lanes is.
 func (s *Stand) announce() error {
 	for _, l := range s.Lanes {

@@ -85,6 +85,7 @@ const (
 	SecondsPerFrame    Unit = "s/frame"
 	SecondsPerGigabyte Unit = "s/GB"
 	AddressesPerSecond Unit = "addresses/s"
+	SessionsPerSecond  Unit = "sessions/s"
 	Addresses          Unit = "addresses"
 	BytesPerPort       Unit = "B/port"
 	Share              Unit = "share" // 0 to 1
@@ -160,7 +161,16 @@ func All() []Measure {
 	for _, n := range []int{0, 10, 100, 1000} {
 		all = append(all, idlePorts{n: n})
 	}
-	return append(append(all, memory{}), rates()...)
+	all = append(append(all, memory{}), rates()...)
+	return append(all, kinds()...)
+}
+
+// kinds are the measures of what an arm does besides switching.
+func kinds() []Measure {
+	return []Measure{
+		natThroughput{size: 64}, natBulk{flows: 1}, natBulk{flows: 16}, natRoundtrip{}, natSessions{},
+		vlanThroughput{size: 64}, vlanBulk{}, policed{size: 64},
+	}
 }
 
 // rates are the measures of limits.

@@ -15,9 +15,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bridged is the kernel bridge, up. Without the means the test is skipped; CI
-// counts a skip as a failure.
 func bridged(t *testing.T, setup rig.Setup) *Stand {
+	t.Helper()
+	_, s := onBridge(t, setup)
+	return s
+}
+
+// onBridge is the kernel bridge, up. Without the means the test is skipped; CI
+// counts a skip as a failure.
+func onBridge(t *testing.T, setup rig.Setup) (*rig.Rig, *Stand) {
 	t.Helper()
 	nettest.Require(t)
 	r, err := rig.New("measure", 2)
@@ -40,6 +46,9 @@ func bridged(t *testing.T, setup rig.Setup) *Stand {
 		}
 	}
 	s, err := r.Up(t.Context(), rig.Bridge{}, setup)
+	if errors.Is(err, rig.ErrNotInstalled) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +57,7 @@ func bridged(t *testing.T, setup rig.Setup) *Stand {
 			t.Error(err)
 		}
 	})
-	return &Stand{Session: s, Counter: c, Warmup: 10 * time.Millisecond, Window: 50 * time.Millisecond, Trial: 50 * time.Millisecond,
+	return r, &Stand{Session: s, Counter: c, Warmup: 10 * time.Millisecond, Window: 50 * time.Millisecond, Trial: 50 * time.Millisecond,
 		Short: 100 * time.Millisecond, Long: 300 * time.Millisecond}
 }
 
@@ -137,6 +146,47 @@ func TestLimitsHoldOnTheBridge(t *testing.T) {
 				t.Errorf("%v (%v), want %v to %v", v, err, c.low, c.high)
 			}
 		})
+	}
+}
+
+func TestGatewaysAreMeasured(t *testing.T) {
+	_, s := onBridge(t, natSetup)
+	for _, c := range []struct {
+		m         Measure
+		figure    string
+		low, high float64
+	}{
+		{natThroughput{64}, "delivered", 1, math.Inf(1)},
+		{natThroughput{64}, "loss", 0, 0.5},
+		{natBulk{flows: 2}, "payload", 1, math.Inf(1)},
+		{natRoundtrip{}, "p50", 1e-6, 0.5},
+		{natRoundtrip{}, "lost", 0, 0.01},
+		{natSessions{}, "opened", 1, math.Inf(1)},
+		{natSessions{}, "loss", 0, 0.5},
+	} {
+		res, err := c.m.Run(t.Context(), s)
+		v, ok := res.Values[c.figure]
+		if err != nil || !ok || v < c.low || v > c.high {
+			t.Errorf("%s: %s is %v (%v), want %v to %v", c.m.Plan().Name, c.figure, v, err, c.low, c.high)
+		}
+	}
+}
+
+// A gateway that forwards but translates nothing delivers nothing.
+func TestUntranslatedFramesAreNotDelivered(t *testing.T) {
+	r, s := onBridge(t, natSetup)
+	if err := s.way(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st := s.outward()
+	st.Sessions = true // which the kernel decides about anew
+	for _, want := range []float64{0, 1} {
+		if loss, _, err := s.paced(t.Context(), st, calm/10, 500); err != nil || loss != want {
+			t.Errorf("%v lost (%v), want %v", loss, err, want)
+		}
+		if out, err := r.Switch.Command(t.Context(), "nft", "flush chain ip gxbench post; delete chain ip gxbench post; add chain ip gxbench post").CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v: %s", err, out)
+		}
 	}
 }
 

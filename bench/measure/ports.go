@@ -53,16 +53,8 @@ func (m broadcast) Run(ctx context.Context, s *Stand) (Result, error) {
 		}
 		receivers = append(receivers, l.To)
 	}
-	var fresh []rig.Endpoint
-	for _, e := range receivers {
-		if !s.Counter.Watches(e) {
-			fresh = append(fresh, e)
-		}
-	}
-	if len(fresh) > 0 {
-		if err := s.Counter.Watch(fresh...); err != nil {
-			return Result{}, err
-		}
+	if err := s.watch(rig.Arrival{}, receivers...); err != nil {
+		return Result{}, err
 	}
 	st := traffic.Stream{Lane: s.Lanes[0], Len: lengths(64), DstMACs: []frame.MAC{frame.Broadcast}}
 	b, err := s.full(ctx, []traffic.Stream{st}, receivers)

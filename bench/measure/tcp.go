@@ -35,8 +35,9 @@ func (m bulk) Plan() Plan {
 	return p
 }
 
-func (m bulk) Run(ctx context.Context, s *Stand) (r Result, err error) {
-	l := s.Lanes[0]
+func (m bulk) Run(ctx context.Context, s *Stand) (Result, error) { return m.on(ctx, s, s.Lanes[0]) }
+
+func (m bulk) on(ctx context.Context, s *Stand, l rig.Lane) (r Result, err error) {
 	if err := s.announce(); err != nil {
 		return r, err
 	}

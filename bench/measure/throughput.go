@@ -38,7 +38,12 @@ func (m throughput) Run(ctx context.Context, s *Stand) (Result, error) {
 	if err := s.announce(); err != nil {
 		return Result{}, err
 	}
-	b, err := s.full(ctx, []traffic.Stream{{Lane: s.Lanes[0], Len: lengths(m.size)}}, []rig.Endpoint{s.Lanes[0].To})
+	return m.send(ctx, s, traffic.Stream{Lane: s.Lanes[0]})
+}
+
+func (m throughput) send(ctx context.Context, s *Stand, st traffic.Stream) (Result, error) {
+	st.Len = lengths(m.size)
+	b, err := s.full(ctx, []traffic.Stream{st}, []rig.Endpoint{st.Lane.To})
 	return b.result(), err
 }
 

@@ -118,7 +118,7 @@ func TestTableSaysWhatAReaderMustKnow(t *testing.T) {
 		t.Errorf("what an arm can't do is no failure: %v", r.Failures())
 	}
 	for _, want := range []string{
-		"bridge has no limit such as these want: latency-idle.",
+		"bridge has no figures of latency-idle: it can't.",
 		"AFPACKET/BRIDGE", "Mframes/s", "0.860", "1.60", "≥ 1.50", "afpacket reached", "1 runs failed",
 		"generator-bound", "ebpf did not take part: not in this build", "link down", "interrupted", "Linux 6.18",
 	} {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -139,8 +138,9 @@ func (r Results) notes() []string {
 		notes = append(notes, fmt.Sprintf("The hypervisor took %.1f %% of the processors meanwhile: absolute figures are low.", 100*r.Stolen))
 	}
 	for _, a := range r.Running() {
-		if names := r.without(a); len(names) > 0 {
-			notes = append(notes, fmt.Sprintf("%s has no limit such as these want: %s.", a, strings.Join(names, ", ")))
+		names, why := r.without(a)
+		for _, w := range why {
+			notes = append(notes, fmt.Sprintf("%s has no figures of %s: %s.", a, strings.Join(names[w], ", "), w))
 		}
 	}
 	for _, f := range r.Failures() {
@@ -152,15 +152,24 @@ func (r Results) notes() []string {
 	return notes
 }
 
-// without lists the measures that the arm lacks what it takes for.
-func (r Results) without(arm string) []string {
-	var names []string
+// without lists the measures that the arm lacks what it takes for, by the reason,
+// and the reasons.
+func (r Results) without(arm string) (names map[string][]string, why []string) {
+	names = map[string][]string{}
 	for _, m := range r.Measures {
-		if slices.ContainsFunc(m.Rounds, func(round map[string]Run) bool { return round[arm].Without != "" }) {
-			names = append(names, m.Name)
+		for _, round := range m.Rounds {
+			w := round[arm].Without
+			if w == "" {
+				continue
+			}
+			if names[w] == nil {
+				why = append(why, w)
+			}
+			names[w] = append(names[w], m.Name)
+			break
 		}
 	}
-	return names
+	return names, why
 }
 
 func orUnknown(s string) string {

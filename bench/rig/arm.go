@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 	"gxswitch/internal/testnet"
 )
@@ -32,6 +33,7 @@ var (
 type Setup struct {
 	Crowd    int // further ports
 	FDBLimit int // addresses the switch must be willing to learn; 0: its default
+	Kind     Kind
 }
 
 // Session is an arm that has the links, until Down.
@@ -41,6 +43,9 @@ type Session struct {
 	Crowd  []Endpoint
 	PIDs   []int // of the arm's processes
 	Switch bool  // false: there is none in the way, nothing learns and nothing floods
+
+	Arrival Arrival   // what frames have at the receiver of lane 0
+	Gateway frame.MAC // of the sender of lane 0, who is not on the receiver's network; null: none
 
 	// Limiter does what Limit does; nil: the arm has no limits.
 	Limiter func(context.Context, Endpoint, Limit) error
@@ -68,9 +73,13 @@ func (s *Session) Down() error {
 	return nil
 }
 
-// Up makes sure of the crowd's links and gives the arm what it asks for.
+// Up makes sure of the links of the setup and gives the arm what it asks for.
+// The error is ErrLacks, or ErrNotInstalled, where the arm can't be of that kind.
 func (r *Rig) Up(ctx context.Context, a Arm, setup Setup) (*Session, error) {
 	if _, err := r.Crowd(setup.Crowd); err != nil {
+		return nil, err
+	}
+	if err := r.makeLinks(setup.Kind); err != nil {
 		return nil, err
 	}
 	s, err := a.Up(ctx, r, setup)
@@ -82,11 +91,19 @@ func (r *Rig) Up(ctx context.Context, a Arm, setup Setup) (*Session, error) {
 
 // session is one of an arm that switches.
 func (r *Rig) session(a Arm, setup Setup) *Session {
-	return &Session{Arm: a.Name(), Lanes: r.Lanes, Crowd: r.crowd.endpoints[:setup.Crowd], Switch: true}
+	s := &Session{Arm: a.Name(), Lanes: r.Lanes, Crowd: r.crowd.endpoints[:setup.Crowd], Switch: true}
+	s.ofKind(r, setup.Kind)
+	return s
 }
 
-// ports are the interfaces that an arm takes.
+// ports are the interfaces of guests that an arm takes.
 func (r *Rig) ports(setup Setup) []string {
+	switch setup.Kind {
+	case NAT:
+		return []string{natPort}
+	case VLANs:
+		return []string{vlanAccess, vlanOther, vlanTrunk}
+	}
 	names := slices.Clone(r.Ports)
 	for i := range setup.Crowd {
 		names = append(names, CrowdPort(i))
@@ -107,14 +124,18 @@ func (d Direct) Up(_ context.Context, r *Rig, _ Setup) (*Session, error) {
 }
 
 // Bridge is the kernel's bridge, with nothing switched on that gxswitch does not
-// do as well: no netfilter (Rig sees to that), no snooping, no STP, no VLANs.
+// do as well: no netfilter (Rig sees to that), no snooping, no STP, and VLANs only
+// where they are asked for.
 type Bridge struct{}
 
 // Name implements Arm.
 func (Bridge) Name() string { return "bridge" }
 
 // Up implements Arm.
-func (b Bridge) Up(_ context.Context, r *Rig, setup Setup) (_ *Session, err error) {
+func (b Bridge) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err error) {
+	if err := b.can(setup.Kind); err != nil {
+		return nil, err
+	}
 	s := r.session(b, setup)
 	s.Limiter = func(_ context.Context, e Endpoint, l Limit) error { return s.limitEgress(r, e, l) }
 	defer func() {
@@ -122,11 +143,17 @@ func (b Bridge) Up(_ context.Context, r *Rig, setup Setup) (_ *Session, err erro
 			err = errors.Join(err, s.Down())
 		}
 	}()
+	off, vlans := false, setup.Kind == VLANs
+	br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
+	br.Name, br.MTU = "br0", mtu
+	if vlans {
+		br.VlanFiltering = &vlans
+	}
 	err = r.Switch.Do(func() error {
-		off := false
-		br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &off}
-		br.Name, br.MTU = "br0", mtu
 		if err := netlink.LinkAdd(br); err != nil {
+			if vlans && errors.Is(err, unix.EOPNOTSUPP) { // CONFIG_BRIDGE_VLAN_FILTERING
+				return fmt.Errorf("%w: no vlan_filtering in this kernel", ErrLacks)
+			}
 			return fmt.Errorf("make bridge: %w", err)
 		}
 		s.undo(func() error { return removeBridge(r.Switch, br.Index) })
@@ -139,8 +166,16 @@ func (b Bridge) Up(_ context.Context, r *Rig, setup Setup) (_ *Session, err erro
 				return fmt.Errorf("enslave %s: %w", p, err)
 			}
 		}
+		if vlans {
+			if err := carryVLANs(); err != nil {
+				return err
+			}
+		}
 		return host.SetUp(br.Index, true)
 	})
+	if err == nil && setup.Kind == NAT {
+		err = s.masquerade(ctx, r, br.Index)
+	}
 	if err != nil {
 		return nil, err
 	}

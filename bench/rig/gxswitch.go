@@ -42,7 +42,7 @@ func (g Gxswitch) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err 
 	}
 	s.undo(func() error { return os.RemoveAll(dir) })
 	file := filepath.Join(dir, "gxswitch.toml")
-	if err := os.WriteFile(file, []byte(g.config(setup)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(g.config(r, setup)), 0o600); err != nil {
 		return nil, err
 	}
 	p, err := start(r.Switch, dir, g.Binary, "daemon", "--config", file,
@@ -53,7 +53,7 @@ func (g Gxswitch) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err 
 	s.PIDs = []int{p.pid()}
 	client := control.NewClient(filepath.Join(dir, "control.sock"))
 	s.undo(func() error { client.Close(); return nil })
-	if err := g.await(ctx, p, client, len(r.ports(setup))); err != nil {
+	if err := g.await(ctx, p, client, len(r.ports(setup))+further(setup.Kind)); err != nil {
 		if errors.Is(err, ErrNotInBuild) {
 			return nil, ErrNotInBuild
 		}
@@ -63,6 +63,11 @@ func (g Gxswitch) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err 
 		return nil, err
 	}
 	s.undo(p.stop)
+	if setup.Kind == NAT {
+		if err := s.meet(r, benchNetwork); err != nil {
+			return nil, err
+		}
+	}
 	s.Limiter = func(ctx context.Context, e Endpoint, l Limit) error { return limitPort(ctx, r, client, e, l) }
 	return s, nil
 }
@@ -99,16 +104,19 @@ func (g Gxswitch) await(ctx context.Context, p *process, client *control.Client,
 	})
 }
 
+// benchNetwork is the network's name, and that of its interface if it has one.
+const benchNetwork = "bench"
+
 // config attaches the lanes' ports by a pattern and the crowd's one by one.
-func (g Gxswitch) config(setup Setup) string {
+func (g Gxswitch) config(r *Rig, setup Setup) string {
 	var b strings.Builder
-	fmt.Fprint(&b, "[network.bench]\nmode = \"isolated\"\n")
+	fmt.Fprintf(&b, "[network.%s]\n", benchNetwork)
 	if setup.FDBLimit > 0 {
 		fmt.Fprintf(&b, "fdb_limit = %d\n", setup.FDBLimit)
 	}
-	fmt.Fprint(&b, "\n[[port]]\nname = \"p*\"\nnetwork = \"bench\"\n")
+	configKind(&b, r, setup.Kind)
 	for i := range setup.Crowd {
-		fmt.Fprintf(&b, "\n[[port]]\nname = \"%s\"\nnetwork = \"bench\"\n", CrowdPort(i))
+		configPort(&b, CrowdPort(i), "")
 	}
 	return b.String()
 }

@@ -24,6 +24,9 @@ func (OVS) Name() string { return "ovs" }
 
 // Up implements Arm.
 func (o OVS) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err error) {
+	if setup.Kind != Switching {
+		return nil, ErrLacks
+	}
 	if err := installed(exec.LookPath, "ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl"); err != nil {
 		return nil, err
 	}

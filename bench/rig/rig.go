@@ -9,6 +9,8 @@
 //	g0 direct ─────────────────────────────── eth0 d0   the arm "direct":
 //	g1 direct ─────────────────────────────── eth0 d1   no switch at all
 //
+// Links for NAT and VLANs, which are made when asked for too, are in kind.go.
+//
 // Every arm but direct works on the same interfaces p0, p1, … one after the
 // other: Up gives them to the arm, Down takes them back. Parallel sets of links
 // would save that time, but then each arm's links would differ in age, in
@@ -71,6 +73,9 @@ type Rig struct {
 	Lanes  []Lane   // through Switch
 	Direct []Lane   // past it, from the same senders
 	Ports  []string // the lanes' ends in Switch
+
+	nat  *natLinks  // nil: not asked for yet
+	vlan []Endpoint // likewise
 
 	net   *testnet.Net
 	crowd struct {
@@ -197,7 +202,8 @@ func (r *Rig) lane(i, lanes int) error {
 	return nil
 }
 
-// The addresses of side 1 to 5 (senders, receivers, direct ends, the crowd),
+// The addresses of side 1 to 7 (senders, receivers, direct ends, the crowd, those
+// of NAT and of VLANs),
 // locally administered.
 func mac(side, i int) frame.MAC {
 	return frame.MAC{0x02, 0x67, 0x78, byte(side), byte(i >> 8), byte(i)}
@@ -251,21 +257,26 @@ func indexOf(ns *testnet.NS, name string) (int, error) {
 
 // introduce gives e its address and tells it the other's MAC for good.
 func introduce(e, other Endpoint) error {
+	if err := address(e); err != nil {
+		return err
+	}
+	return neighbour(e.NS, e.Index, other.Addr, other.MAC)
+}
+
+// address gives e its address.
+func address(e Endpoint) error {
 	return e.NS.Do(func() error {
-		link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: e.Index}}
-		ip := &net.IPNet{IP: e.Addr.AsSlice(), Mask: net.CIDRMask(prefixLen, 32)}
-		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ip}); err != nil {
+		ip := subnet(e.Addr)
+		if err := netlink.AddrAdd(link(e.Index), &netlink.Addr{IPNet: ip}); err != nil {
 			return fmt.Errorf("add address %s to %s: %w", ip, e.Name, err)
-		}
-		err := netlink.NeighSet(&netlink.Neigh{
-			LinkIndex: e.Index, State: netlink.NUD_PERMANENT,
-			IP: other.Addr.AsSlice(), HardwareAddr: other.MAC[:],
-		})
-		if err != nil {
-			return fmt.Errorf("add neighbour %s to %s: %w", other.Addr, e.Name, err)
 		}
 		return nil
 	})
+}
+
+// subnet is an address with its prefix length.
+func subnet(a netip.Addr) *net.IPNet {
+	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(prefixLen, 32)}
 }
 
 // Crowd returns n further guests' ends, all in one namespace, making those that

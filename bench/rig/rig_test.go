@@ -32,13 +32,19 @@ func testRig(t *testing.T) *Rig {
 	return r
 }
 
-// The real daemon, of this tree.
-func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
+// daemon builds the real one, of this tree.
+func daemon(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "gxswitch")
 	if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
 		t.Fatalf("build gxswitch: %v: %s", err, out)
 	}
+	return binary
+}
+
+func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
 	r := testRig(t)
+	binary := daemon(t)
 	s, err := r.Up(t.Context(), Gxswitch{Binary: binary, Engine: "afpacket"}, Setup{Crowd: 3, FDBLimit: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +76,65 @@ func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
 	}
 	if _, err := r.Switch.Link("br0"); !errors.Is(err, host.ErrNoLink) {
 		t.Errorf("the bridge is still there: %v", err)
+	}
+}
+
+// One after the other on the same links: a kind that an arm does not clear away is
+// in the next one's way.
+func TestArmsAreOfEveryKind(t *testing.T) {
+	r := testRig(t)
+	arms := []Arm{Direct{}, Bridge{}, Gxswitch{Binary: daemon(t), Engine: "afpacket"}}
+	for _, k := range []Kind{NAT, VLANs, Policed, NAT, Switching} {
+		for _, a := range arms {
+			s, err := r.Up(t.Context(), a, Setup{Kind: k})
+			if _, bridge := a.(Bridge); bridge && k != NAT && errors.Is(err, ErrLacks) {
+				continue // no policy, nor VLANs in every kernel
+			}
+			if errors.Is(err, ErrNotInstalled) {
+				t.Logf("kind %d, %s: %v", k, a.Name(), err)
+				continue
+			}
+			if err != nil {
+				t.Fatalf("kind %d: %v", k, err)
+			}
+			lanes := 2
+			if s.Switch && k == NAT {
+				lanes = 1
+			}
+			if len(s.Lanes) != lanes || s.Switch && k == VLANs != (s.Arrival.VID == VID) ||
+				s.Switch && k == NAT != (!s.Gateway.IsZero() && s.Arrival.Source.IsValid()) {
+				t.Errorf("kind %d, %s: %d lanes, gateway %s, arrival %+v", k, a.Name(), len(s.Lanes), s.Gateway, s.Arrival)
+			}
+			if err := s.Down(); err != nil {
+				t.Errorf("kind %d: %v", k, err)
+			}
+			for _, n := range []string{"br0", benchNetwork} {
+				if _, err := r.Switch.Link(n); !errors.Is(err, host.ErrNoLink) {
+					t.Errorf("kind %d, %s: %s is left: %v", k, a.Name(), n, err)
+				}
+			}
+			if got := forwarding(t, r); got != "0" {
+				t.Errorf("kind %d, %s: ip_forward is left at %s", k, a.Name(), got)
+			}
+		}
+	}
+}
+
+func forwarding(t *testing.T, r *Rig) string {
+	t.Helper()
+	out, err := r.Switch.Command(t.Context(), "cat", "/proc/sys/net/ipv4/ip_forward").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestOtherSwitchesAreNoGateways(t *testing.T) {
+	r := testRig(t)
+	for _, a := range []Arm{OVS{}, VDE{}} {
+		if _, err := r.Up(t.Context(), a, Setup{Kind: NAT}); !errors.Is(err, ErrLacks) {
+			t.Errorf("%s: %v, want %v", a.Name(), err, ErrLacks)
+		}
 	}
 }
 

@@ -26,6 +26,9 @@ func (VDE) Name() string { return "vde" }
 
 // Up implements Arm.
 func (v VDE) Up(ctx context.Context, r *Rig, setup Setup) (_ *Session, err error) {
+	if setup.Kind != Switching {
+		return nil, ErrLacks
+	}
 	if err := installed(exec.LookPath, "vde_switch"); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -48,12 +49,17 @@ func NewCounter() (*Counter, error) {
 
 // Watch counts at the endpoints, all of them together.
 func (c *Counter) Watch(endpoints ...rig.Endpoint) error {
+	return c.WatchFor(rig.Arrival{}, endpoints...)
+}
+
+// WatchFor counts the test frames that arrive so. Others pass like all else.
+func (c *Counter) WatchFor(a rig.Arrival, endpoints ...rig.Endpoint) error {
 	slot := uint32(len(c.progs))
 	if slot >= counterSlots {
 		return fmt.Errorf("counter: more than %d groups of endpoints", counterSlots)
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "gxbench", Type: ebpf.SchedCLS, License: "GPL", Instructions: countAndDrop(c.counts, slot),
+		Name: "gxbench", Type: ebpf.SchedCLS, License: "GPL", Instructions: countAndDrop(c.counts, slot, a),
 	})
 	if err != nil {
 		return fmt.Errorf("counter: %w", err)
@@ -131,40 +137,65 @@ func attach(e rig.Endpoint, prog *ebpf.Program) error {
 
 // Fields of struct __sk_buff and verdicts of linux/pkt_cls.h.
 const (
-	skbLen     = 0
-	skbGSOSize = 176
+	skbLen         = 0
+	skbVLANPresent = 20
+	skbVLANTCI     = 24
+	skbGSOSize     = 176
 
 	actOK   = 0
 	actShot = 2
 
 	udpHeaders = 42
+	tagLen     = 4
+	maskVID    = 0xfff
 )
 
 // countAndDrop is, in C:
 //
 //	if (load_half(skb, 12) != ETH_P_IP || load_half(skb, 42) != magic) return TC_ACT_OK;
+//	if (load_word(skb, 26) != source) return TC_ACT_OK;          // where one is wanted
+//	if (!skb->vlan_present || skb->vlan_tci & 0xfff != vid) return TC_ACT_OK;  // likewise
 //	frames = 1; bytes = skb->len;
 //	if (skb->gso_size) {                       // gso_segs is 0 for what came by a packet socket
 //		frames = (skb->len - 42 + skb->gso_size - 1) / skb->gso_size;
 //		bytes += (frames - 1) * 42;
 //	}
+//	bytes += frames * 4;                       // where a tag is wanted
 //	c = lookup(&counts, slot); c->frames += frames; c->bytes += bytes;
 //	return TC_ACT_SHOT;
 //
 // A load beyond the end of a short frame ends the program with 0, TC_ACT_OK. No
-// two softirqs of one CPU run at once, so the sums need no lock.
-func countAndDrop(counts *ebpf.Map, slot uint32) asm.Instructions {
-	return asm.Instructions{
+// two softirqs of one CPU run at once, so the sums need no lock. The kernel has
+// taken a tag out of the frame before (__netif_receive_skb_core).
+func countAndDrop(counts *ebpf.Map, slot uint32, a rig.Arrival) asm.Instructions {
+	p := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1), // where LoadAbs wants the context
 		asm.LoadAbs(12, asm.Half),
 		asm.JNE.Imm(asm.R0, unix.ETH_P_IP, "pass"),
 		asm.LoadAbs(offMagic, asm.Half),
 		asm.JNE.Imm(asm.R0, magic, "pass"),
-
+	}
+	if a.Source.IsValid() {
+		source := a.Source.As4()
+		p = append(p,
+			asm.LoadAbs(offSource, asm.Word),
+			asm.JNE.Imm32(asm.R0, int32(binary.BigEndian.Uint32(source[:])), "pass"))
+	}
+	tag := int32(0)
+	if a.VID != 0 {
+		tag = tagLen
+		p = append(p,
+			asm.LoadMem(asm.R2, asm.R6, skbVLANPresent, asm.Word),
+			asm.JEq.Imm(asm.R2, 0, "pass"),
+			asm.LoadMem(asm.R2, asm.R6, skbVLANTCI, asm.Word),
+			asm.And.Imm(asm.R2, maskVID),
+			asm.JNE.Imm(asm.R2, int32(a.VID), "pass"))
+	}
+	return append(p,
 		asm.Mov.Imm(asm.R7, 1),                        // frames
 		asm.LoadMem(asm.R8, asm.R6, skbLen, asm.Word), // bytes
 		asm.LoadMem(asm.R2, asm.R6, skbGSOSize, asm.Word),
-		asm.JEq.Imm(asm.R2, 0, "count"),
+		asm.JEq.Imm(asm.R2, 0, "tag"),
 		asm.Mov.Reg(asm.R7, asm.R8),
 		asm.Sub.Imm(asm.R7, udpHeaders+1),
 		asm.Add.Reg(asm.R7, asm.R2),
@@ -174,7 +205,11 @@ func countAndDrop(counts *ebpf.Map, slot uint32) asm.Instructions {
 		asm.Mul.Imm(asm.R3, udpHeaders),
 		asm.Add.Reg(asm.R8, asm.R3),
 
-		asm.StoreImm(asm.RFP, -4, int64(slot), asm.Word).WithSymbol("count"),
+		asm.Mov.Reg(asm.R3, asm.R7).WithSymbol("tag"),
+		asm.Mul.Imm(asm.R3, tag),
+		asm.Add.Reg(asm.R8, asm.R3),
+
+		asm.StoreImm(asm.RFP, -4, int64(slot), asm.Word),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
 		asm.LoadMapPtr(asm.R1, counts.FD()),
@@ -191,5 +226,5 @@ func countAndDrop(counts *ebpf.Map, slot uint32) asm.Instructions {
 
 		asm.Mov.Imm(asm.R0, actOK).WithSymbol("pass"),
 		asm.Return(),
-	}
+	)
 }

@@ -44,7 +44,8 @@ func (l *Latency) CountLost() {
 	_ = l.Times.RecordValues(answerTime.Nanoseconds(), int64(l.Lost))
 }
 
-// pair is a client's socket and a server's, connected to each other.
+// pair is a client's socket, connected to the server's, and the server's, which
+// answer connects to whoever asks: behind NAT that is not the client's address.
 type pair struct{ client, server int }
 
 func newPair(l rig.Lane) (p pair, err error) {
@@ -57,7 +58,7 @@ func newPair(l rig.Lane) (p pair, err error) {
 	}
 	err = errors.Join(
 		unix.Connect(p.client, sockaddr(l.To.Addr, responsePort)), timeouts(p.client, answerTime),
-		unix.Connect(p.server, sockaddr(l.From.Addr, requestPort)), timeouts(p.server, answerTime))
+		timeouts(p.server, answerTime))
 	if err != nil {
 		p.close()
 		return p, fmt.Errorf("connect request sockets: %w", err)
@@ -73,6 +74,21 @@ func (p pair) close() {
 // answer sends every request back until the server's socket is shut down.
 func (p pair) answer(halt *atomic.Bool) error {
 	var buf [2048]byte
+	for connected := false; !connected; {
+		_, from, err := unix.Recvfrom(p.server, buf[:], unix.MSG_PEEK)
+		switch {
+		case halt.Load():
+			return nil
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("receive first request: %w", err)
+		default:
+			if err := unix.Connect(p.server, from); err != nil {
+				return fmt.Errorf("connect to who requests: %w", err)
+			}
+			connected = true
+		}
+	}
 	for !halt.Load() {
 		n, errno := read(p.server, buf[:])
 		if errno == unix.EAGAIN || errno == unix.EINTR || errno == 0 && n == 0 {

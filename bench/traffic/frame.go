@@ -18,6 +18,8 @@ import (
 //
 // The shortest frame, 60 bytes and 64 with FCS, holds all but the pattern.
 const (
+	offSource  = 26 // address
+	offPorts   = 34
 	offMagic   = 42
 	offFlow    = 44
 	offSeq     = 46
@@ -49,6 +51,24 @@ type Stream struct {
 	// Where not empty, frames take their addresses from here in turn, instead
 	// of the lane's.
 	SrcMACs, DstMACs []frame.MAC
+
+	// Sessions gives every frame a source port, and with it a session, of its own.
+	Sessions bool
+}
+
+// A remote port is asked sessionsEach times before the next one is: NAT may have
+// few ports of its own for each (gxswitch has 4536). Source ports begin behind the
+// well-known ones; they come again after the remote port has changed.
+const (
+	sessionsEach  = 4096
+	firstSource   = 1024
+	sourcePorts   = 15 * sessionsEach
+	firstSessions = 10000
+)
+
+// sessionPorts are those of a frame.
+func sessionPorts(seq uint32) (src, dst uint16) {
+	return uint16(firstSource + seq%sourcePorts), uint16(firstSessions + seq/sessionsEach)
 }
 
 func (s Stream) check() error {
@@ -78,9 +98,9 @@ func (s Stream) build(n int) []byte {
 	copy(ip[12:], src[:])
 	copy(ip[16:], dst[:])
 	binary.BigEndian.PutUint16(ip[10:], ^sum(ip))
-	binary.BigEndian.PutUint16(f[34:], sourcePort)
-	binary.BigEndian.PutUint16(f[36:], discardPort)
-	binary.BigEndian.PutUint16(f[38:], uint16(n-34))
+	binary.BigEndian.PutUint16(f[offPorts:], sourcePort)
+	binary.BigEndian.PutUint16(f[offPorts+2:], discardPort)
+	binary.BigEndian.PutUint16(f[offPorts+4:], uint16(n-34))
 	mark(f[offMagic:], s.Flow)
 	for i := offPattern; i < n; i++ {
 		f[i] = byte(i)

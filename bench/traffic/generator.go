@@ -191,6 +191,11 @@ func (g *Generator) fill(slot, n int, seq uint32, now time.Duration) {
 		if len(s.SrcMACs) > 0 {
 			copy(f[6:12], s.SrcMACs[int(seq)%len(s.SrcMACs)][:])
 		}
+		if s.Sessions {
+			src, dst := sessionPorts(seq)
+			binary.BigEndian.PutUint16(f[offPorts:], src)
+			binary.BigEndian.PutUint16(f[offPorts+2:], dst)
+		}
 		seq++
 	}
 }

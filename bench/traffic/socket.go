@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gxswitch/bench/rig"
+	"gxswitch/internal/frame"
 )
 
 // socket opens a socket in the endpoint's namespace, bound to its address.
@@ -54,6 +56,28 @@ func write(fd int, b []byte) (int, unix.Errno) {
 	n, _, errno := unix.Syscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	return int(n), errno
 }
+
+// AnnounceTagged is Announce within a VLAN.
+func AnnounceTagged(e rig.Endpoint, vid uint16) error {
+	fd, err := packetSocket(e, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	f := make([]byte, MinLen)
+	copy(f[0:], frame.Broadcast[:])
+	copy(f[6:], e.MAC[:])
+	binary.BigEndian.PutUint16(f[12:], unix.ETH_P_8021Q)
+	binary.BigEndian.PutUint16(f[14:], vid)
+	binary.BigEndian.PutUint16(f[16:], localExperimental)
+	if _, errno := write(fd, f); errno != 0 {
+		return fmt.Errorf("announce %s of %s in VLAN %d: %w", e.Name, e.NS.Name, vid, errno)
+	}
+	return nil
+}
+
+// localExperimental is an EtherType that no stack takes up (IEEE 802, 9.2.4).
+const localExperimental = 0x88b5
 
 // Announce sends one broadcast from each endpoint, so that a switch knows where
 // it is and floods nothing that is sent to it. (By UDP: to close a packet socket

@@ -39,7 +39,7 @@ func StartBulk(l rig.Lane, flows int) (_ *Bulk, err error) {
 		return nil, err
 	}
 	defer unix.Close(listener)
-	if err := errors.Join(unix.Listen(listener, flows), timeouts(listener, 5*time.Second)); err != nil {
+	if err := errors.Join(unix.Listen(listener, flows), timeouts(listener, connectTime)); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	for range flows {
@@ -48,13 +48,13 @@ func StartBulk(l rig.Lane, flows int) (_ *Bulk, err error) {
 			return nil, err
 		}
 		b.fds = append(b.fds, out)
-		if err := timeouts(out, 5*time.Second); err != nil {
+		if err := timeouts(out, connectTime); err != nil {
 			return nil, err
 		}
-		if err := unix.Connect(out, sockaddr(l.To.Addr, bulkPort)); err != nil {
+		if err := connect(out, sockaddr(l.To.Addr, bulkPort)); err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", l.To.Addr, err)
 		}
-		in, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		in, err := accept(listener)
 		if err != nil {
 			return nil, fmt.Errorf("accept: %w", err)
 		}
@@ -65,6 +65,40 @@ func StartBulk(l rig.Lane, flows int) (_ *Bulk, err error) {
 	}
 	return b, nil
 }
+
+// connect and accept are the calls on a socket with a timeout, which the runtime's
+// signals interrupt (signal(7)). A connection that was interrupted is made all the
+// same (connect(2)).
+func connect(fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
+	for errors.Is(err, unix.EINTR) {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(connectTime/time.Millisecond))
+		if err != nil {
+			continue
+		}
+		errno, e := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if e != nil {
+			return e
+		}
+		if errno != 0 {
+			return unix.Errno(errno)
+		}
+		_, err = unix.Getpeername(fd) // ENOTCONN: it took too long
+	}
+	return err
+}
+
+func accept(listener int) (int, error) {
+	for {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// connectTime is how long a connection may take.
+const connectTime = 5 * time.Second
 
 // Received is how many bytes of payload the readers have got.
 func (b *Bulk) Received() uint64 { return b.received.Load() }

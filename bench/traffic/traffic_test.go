@@ -1,10 +1,14 @@
 package traffic
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"gxswitch/bench/rig"
 	"gxswitch/bench/rig/rigtest"
@@ -145,6 +149,89 @@ func TestCounterCountsSegments(t *testing.T) {
 	got := settled(t, c, lane.To, g.Offered())
 	if want := (Count{g.Offered(), g.Offered() * MaxLen}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
+	}
+}
+
+// Of frames that differ in source and tag, those are counted that have what was
+// asked for.
+func TestCounterCountsWhatArrivedSo(t *testing.T) {
+	r := testRig(t)
+	lane := up(t, r, rig.Direct{})
+	other := lane
+	other.From.Addr = netip.MustParseAddr("192.0.2.1")
+	tagged := func(vid uint16) []byte {
+		f := Stream{Lane: lane}.build(MinLen)
+		return slices.Insert(f, 12, 0x81, 0x00, 0xe0|byte(vid>>8), byte(vid)) // of priority 7
+	}
+	frames := [][]byte{Stream{Lane: lane}.build(MinLen), Stream{Lane: other}.build(MinLen), tagged(10), tagged(11), tagged(10 + 1<<8)}
+	for _, c := range []struct {
+		what string
+		a    rig.Arrival
+		want Count
+	}{
+		{"a source", rig.Arrival{Source: other.From.Addr}, Count{1, MinLen}},
+		{"a source above 127", rig.Arrival{Source: netip.MustParseAddr("192.0.2.2")}, Count{}},
+		{"a tag", rig.Arrival{VID: 10}, Count{1, MinLen + 4}},
+		{"any", rig.Arrival{}, Count{5, 5 * MinLen}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			counter, err := NewCounter()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer counter.Close()
+			defer unwatch(t, lane.To)
+			if err := counter.WatchFor(c.a, lane.To); err != nil {
+				t.Fatal(err)
+			}
+			fd, err := packetSocket(lane.From, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			for _, f := range frames { // a veth has handed a frame over when write returns, all but the softirq
+				if _, errno := write(fd, f); errno != 0 {
+					t.Fatal(errno)
+				}
+			}
+			settled(t, counter, lane.To, c.want.Frames)
+			if got, err := counter.Count(lane.To); err != nil || got != c.want {
+				t.Errorf("counted %+v (%v), want %+v", got, err, c.want)
+			}
+		})
+	}
+}
+
+// unwatch takes the counter's filter away, for the next one.
+func unwatch(t *testing.T, e rig.Endpoint) {
+	t.Helper()
+	err := e.NS.Do(func() error {
+		return netlink.QdiscDel(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: e.Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSessionsHavePortsOfTheirOwn(t *testing.T) {
+	seen, each := map[[2]uint16]bool{}, map[uint16]int{}
+	const n = 1 << 18
+	for seq := range uint32(n) {
+		src, dst := sessionPorts(seq)
+		if src < 1024 || dst < 1024 {
+			t.Fatalf("frame %d: port %d to %d is a well-known one", seq, src, dst)
+		}
+		seen[[2]uint16{src, dst}] = true
+		each[dst]++
+	}
+	if len(seen) != n {
+		t.Errorf("%d frames have %d different pairs of ports", n, len(seen))
+	}
+	for dst, k := range each {
+		if k > 65535-61000 { // gxswitch's own ports for one remote port
+			t.Fatalf("%d sessions want port %d", k, dst)
+		}
 	}
 }
 

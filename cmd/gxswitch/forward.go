@@ -52,10 +52,10 @@ func newForwardAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add --network NETWORK --listen PROTO/PORT[-PORT] --to ADDRESS[:PORT]",
 		Short: "Make a forward",
-		Long: `Makes a forward at once. It outlives the daemon's restart; in a configuration a
-[[network.NAME.forward]] table makes one.
-Without a port the guest's is the same. Of a range the first port goes to the
-guest's, and the others to those that follow.`,
+		Long: `Makes a forward at once. It outlives the daemon's restart; in a configuration
+a [[network.NAME.forward]] table makes one. Without a port the guest's is the
+same. Of a range the first port goes to the guest's, and the others to those
+that follow. A forward goes before what the host itself serves at that port.`,
 		Example: `  gxswitch forward add --network nat0 --listen tcp/8080 --to 10.20.0.10:80
   gxswitch forward add --network nat0 --listen tcp/8443 --to web1:443
   gxswitch forward add --network nat0 --listen udp/5000-5010 --to 10.20.0.11`,
@@ -75,7 +75,7 @@ guest's, and the others to those that follow.`,
 		defer client.Close()
 		return client.AddForward(cmd.Context(), spec)
 	}
-	networkFlag(a, cmd, &spec.Network)
+	networkFlagFor(a, cmd, &spec.Network, "the `NETWORK` whose external address it is")
 	complete(cmd, "listen")
 	complete(cmd, "to")
 	return cmd
@@ -85,10 +85,13 @@ func newForwardDel(a *app) *cobra.Command {
 	var spec control.ForwardSpec
 	listen := newListen()
 	cmd := &cobra.Command{
-		Use:     "del --network NETWORK --listen PROTO/PORT[-PORT]",
-		Short:   "Remove a forward, and end its sessions",
-		Example: `  gxswitch forward del --network nat0 --listen tcp/8080`,
-		Args:    exactly(),
+		Use:   "del --network NETWORK --listen PROTO/PORT[-PORT]",
+		Short: "Remove a forward, and end its sessions",
+		Long: `Removes a forward and ends its sessions. One that the configuration has is back
+at the next reload.`,
+		Example: `  gxswitch forward del --network nat0 --listen tcp/8080
+  gxswitch forward del --network nat0 --listen udp/5000-5010`,
+		Args: exactly(),
 	}
 	cmd.Flags().Var(listen, "listen", "as it was added")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -103,7 +106,7 @@ func newForwardDel(a *app) *cobra.Command {
 		defer client.Close()
 		return client.DelForward(cmd.Context(), spec)
 	}
-	networkFlag(a, cmd, &spec.Network)
+	networkFlagFor(a, cmd, &spec.Network, "the `NETWORK` whose external address it is")
 	complete(cmd, "listen")
 	return cmd
 }

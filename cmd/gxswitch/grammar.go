@@ -98,7 +98,11 @@ func newSwitch() *value[bool] {
 
 // networkFlag is --network of commands about one network or all.
 func networkFlag(a *app, cmd *cobra.Command, network *string) {
-	cmd.Flags().StringVar(network, "network", "", "only those of `NETWORK`")
+	networkFlagFor(a, cmd, network, "only those of `NETWORK`")
+}
+
+func networkFlagFor(a *app, cmd *cobra.Command, network *string, usage string) {
+	cmd.Flags().StringVar(network, "network", "", usage)
 	completeBy(cmd, "network", a.networkNames())
 }
 

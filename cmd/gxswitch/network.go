@@ -224,13 +224,15 @@ func newNetworkSet(a *app) *cobra.Command {
 		Use:   "set NETWORK",
 		Short: "Change a network while it works",
 		Long: `Changes what the flags say and nothing else; no port is detached. "none" lifts a
-limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range.`,
+limit, and --uplink-vlan 0 takes the VLAN back. Leases outlive a new range until
+they are to be renewed.`,
 		Example: `  gxswitch network set lab --ageing 60s
   gxswitch network set xenbr0 --rate-up 1Gb/s --rate-down none
   gxswitch network set br0 --uplink-vlan 4093
   gxswitch network set xenbr0 --takeover=false
   gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
-  gxswitch network set lab --address 192.168.61.1/24 --mtu 9000
+  gxswitch network set nat0 --nat-address 203.0.113.7
+  gxswitch network set dmz --proxy-arp=false
   gxswitch network set lab --dhcp-range 192.168.61.100-192.168.61.199
   gxswitch network set lab --dns-domain xen --dns-upstream 192.0.2.53,system
   gxswitch network set lab --dhcp=false --dns=false`,

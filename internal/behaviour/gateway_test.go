@@ -32,6 +32,19 @@ type internet struct {
 func newInternet(t *testing.T, ip1, ip2, via string) *internet {
 	l := &internet{lab: newLab(t)}
 	l.g1, l.g2 = l.guest(1), l.guest(2)
+	l.connect()
+	for g, ip := range map[*testnet.NS]string{l.g1: ip1, l.g2: ip2} {
+		mustRun(t, g, "ip", "addr", "flush", "dev", "eth0")
+		mustRun(t, g, "ip", "addr", "add", ip, "dev", "eth0")
+		mustRun(t, g, "ip", "route", "add", "default", "via", via)
+	}
+	return l
+}
+
+// connect makes all that is on the host's eth0.
+func (l *internet) connect() {
+	t := l.t
+	t.Helper()
 	l.router, l.far = nettest.Namespace(t, l.net, "router"), nettest.Namespace(t, l.net, "far")
 	mustRun(t, l.host, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", l.router.Name)
 	mustRun(t, l.router, "ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", l.far.Name)
@@ -50,12 +63,6 @@ func newInternet(t *testing.T, ip1, ip2, via string) *internet {
 	if err := l.router.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
 		t.Fatal(err)
 	}
-	for g, ip := range map[*testnet.NS]string{l.g1: ip1, l.g2: ip2} {
-		mustRun(t, g, "ip", "addr", "flush", "dev", "eth0")
-		mustRun(t, g, "ip", "addr", "add", ip, "dev", "eth0")
-		mustRun(t, g, "ip", "route", "add", "default", "via", via)
-	}
-	return l
 }
 
 const suse = `

@@ -33,6 +33,7 @@ type dom0 struct {
 	*lab
 	store  *xentest.Server
 	script string
+	guests map[string]*testnet.NS // by vif
 }
 
 func newDom0(t *testing.T) *dom0 {
@@ -41,7 +42,7 @@ func newDom0(t *testing.T) *dom0 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dom0{lab: l, store: xentest.New(t), script: script}
+	d := &dom0{lab: l, store: xentest.New(t), script: script, guests: map[string]*testnet.NS{}}
 	l.env = []string{"XENSTORED_PATH=" + d.store.Path(), "GXSWITCH_SOCKET=" + l.path("run/control.sock"), "PATH=" + filepath.Dir(binary)}
 	return d
 }
@@ -66,6 +67,7 @@ func (d *dom0) nic(domid, devid int, domain string, keys map[string]string) *tes
 	})
 	mustRun(d.t, d.host, "ip", "link", "set", name, "down")
 	d.store.AddVif(domid, devid, domain, keys)
+	d.guests[name] = g
 	return g
 }
 
@@ -106,6 +108,12 @@ func (d *dom0) online(domid, devid int) {
 	d.t.Helper()
 	if o := d.call(domid, devid, "online", "type_if=vif"); o.exit != 0 || d.status(domid, devid) != "connected" {
 		d.t.Errorf("%s: exit %d, hotplug-status %q\n%s", vifName(domid, devid), o.exit, d.status(domid, devid), o.stderr)
+		return
+	}
+	if g := d.guests[vifName(domid, devid)]; g != nil {
+		if l, err := g.Link("eth0"); err == nil && l.AdminUp { // the guest uses it
+			awaitOperational(d.t, g, "eth0")
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ type lab struct {
 	daemon *daemon
 
 	resolvConf string // that the daemon sees for the host's own, if not ""
+	etc        string // likewise for /etc; with it there is no --config
 }
 
 func newLab(t *testing.T) *lab {
@@ -147,7 +148,11 @@ func (l *lab) start(toml string) *daemon {
 }
 
 func (l *lab) daemonArgs() []string {
-	return []string{"daemon", "--config", l.path("gxswitch.toml"), "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", engine()}
+	args := []string{"daemon", "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", engine()}
+	if l.etc == "" {
+		args = append(args, "--config", l.path("gxswitch.toml"))
+	}
+	return args
 }
 
 func (l *lab) launch() *daemon {
@@ -156,6 +161,9 @@ func (l *lab) launch() *daemon {
 	args := append([]string{binary}, l.daemonArgs()...)
 	if l.resolvConf != "" { // in the mount namespace that ip-netns(8) made
 		args = append([]string{"sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}, args...)
+	}
+	if l.etc != "" {
+		args = append([]string{"sh", "-c", `mount --bind "$0" /etc && exec "$@"`, l.etc}, args...)
 	}
 	d.cmd = l.host.Command(context.Background(), args[0], args[1:]...)
 	d.cmd.Env = append(os.Environ(), l.env...)

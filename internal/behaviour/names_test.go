@@ -277,6 +277,13 @@ func TestServicesChangeLive(t *testing.T) {
 	if n := list[control.Network](l, "network", "show", "lab"); n.DNS.Upstream != nil {
 		t.Errorf("%+v", n)
 	}
+	l.must("network", "add", "more", "--mode", "host-only")
+	if _, _, code := l.cli("network", "set", "more", "--address", "10.7.0.1/24", "--dns"); code != 1 {
+		t.Errorf("a port in use: exit %d", code)
+	}
+	if out := mustRun(t, l.host, "ip", "-4", "addr", "show", "dev", "more"); strings.Contains(out, "10.7.0.1") {
+		t.Errorf("what was refused is there:\n%s", out)
+	}
 }
 
 // What keeps a network from being served keeps nobody from using it, and is mended
@@ -296,7 +303,7 @@ func TestServicesFollowTheHost(t *testing.T) {
 		out, err := run(t, l.host, "ss", "-Hlnu", "sport = 53")
 		return strings.Contains(out, "0.0.0.0:53"), err
 	})
-	l.start(served + allPorts)
+	d := l.start(served + allPorts)
 	l.awaitPort("p1", "up")
 	talk(t, g, "10.9.0.254")
 	s := newStation(t, g, "eth0")
@@ -304,6 +311,9 @@ func TestServicesFollowTheHost(t *testing.T) {
 	n := list[control.Network](l, "network", "show", "lab")
 	if !strings.Contains(n.DNS.Problem, "address already in use") || n.DHCP.Problem != "" {
 		t.Errorf("dns %+v, dhcp %+v", n.DNS, n.DHCP)
+	}
+	if log := d.log.String(); !strings.Contains(log, "hint=\"another DNS server has port 53 of every interface") {
+		t.Error("the log has no hint")
 	}
 	if _, errs, code := l.cli("dns", "query", "gateway.xen"); code != 1 || !strings.Contains(errs, "no network has a DNS server") {
 		t.Errorf("dns query: exit %d, %s", code, errs)

@@ -80,6 +80,8 @@ func TestGatewayMistakes(t *testing.T) {
 		{forward("tcp/8080", "10.20.0.10:http"), `"10.20.0.10:http" has no port behind the colon`},
 		{forward("tcp/5000-5010", "10.20.0.10:65530"), "would end at port 65540, which there is not"},
 		{forward("tcp/80-90", "10.20.0.10") + "[[network.nat0.forward]]\nlisten='tcp/85'\nto='10.20.0.11'", "tcp/85 is forwarded already: tcp/80-90 to 10.20.0.10"},
+		{forward("tcp/80-90", "10.20.0.10") + "[network.b]\nmode='nat'\nuplink='eth0'\naddress='10.21.0.1/24'\nforward=[{listen='tcp/85', to='10.21.0.11'}]",
+			"network.b.forward: tcp/85 of eth0 is forwarded by network nat0 already (f:1): tcp/80-90 to 10.20.0.10"},
 		{natNetwork + "[[network.nat0.forward]]\nlisten='tcp/85'", "f:5: network.nat0.forward.to: the key is missing"},
 		{natNetwork + "forward = 5", "f:5: network.nat0.forward: want tables [[network.NAME.forward]], not the number 5"},
 		{natNetwork + "[network.b]\nmode='routed'\nuplink='eth0'\naddress='10.20.0.129/25'", "10.20.0.129/25 overlaps 10.20.0.1/24 of network nat0"},

@@ -56,3 +56,27 @@ func keyNames[T any](keys []key[T]) []string {
 	}
 	return names
 }
+
+// The examples of both pages are configurations that check.
+func TestExamplesOfTheManualCheck(t *testing.T) {
+	found := 0
+	for _, page := range []string{"gxswitch.toml.5.in", "gxswitch.8.in"} {
+		text, err := os.ReadFile("../../man/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, example := range strings.Split(string(text), "\n.EX\n")[1:] {
+			example, _, _ = strings.Cut(example, "\n.EE\n")
+			if !strings.HasPrefix(example, "[") {
+				continue // commands
+			}
+			found++
+			if _, err := Parse(page, []byte(strings.ReplaceAll(example, `\-`, "-"))); err != nil {
+				t.Errorf("%v\n%s", err, example)
+			}
+		}
+	}
+	if found < 4 {
+		t.Errorf("only %d examples found", found)
+	}
+}

@@ -81,6 +81,7 @@ func crossNetworks(networks []Network, report func(i int, key string, e *Error))
 	}
 	crossUplinks(networks, named, report)
 	crossTakeovers(networks, report)
+	crossForwards(networks, report)
 	var addressed []Network
 	for i, n := range networks {
 		if !n.Address.IsValid() || !n.HasHostLeg() {
@@ -129,6 +130,35 @@ func crossUplinks(networks []Network, named map[string]Network, report func(i in
 				hint("networks that share an uplink have different VLANs there"))
 		}
 	}
+}
+
+// crossForwards gives each port of an address that networks share to one of them.
+func crossForwards(networks []Network, report func(i int, key string, e *Error)) {
+	for i, n := range networks {
+		for _, o := range networks[:i] {
+			if n.Mode != NAT || o.Mode != NAT || o.Name == n.Name || o.Uplink != n.Uplink || o.NATAddress != n.NATAddress {
+				continue
+			}
+			if mine, theirs, ok := overlap(n.Forwards, o.Forwards); ok {
+				report(i, "forward", problem("%s of %s is forwarded by network %s already%s: %s to %s",
+					mine.Listen, word(n.Uplink), word(o.Name), o.Pos.in(), theirs.Listen, theirs.To).
+					hint("one port leads to one guest; a nat_address gives the network ports of its own"))
+				break
+			}
+		}
+	}
+}
+
+// overlap finds two forwards that share a port.
+func overlap(a, b []Forward) (x, y Forward, ok bool) {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Listen.Overlaps(y.Listen) {
+				return x, y, true
+			}
+		}
+	}
+	return x, y, false
 }
 
 // crossTakeovers lets a NIC be taken over once.

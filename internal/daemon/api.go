@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -513,11 +514,11 @@ func (m *manager) Config() control.ConfigText {
 func (m *manager) Reload() (control.Reloaded, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.cfg.File == "" {
+	cfg, err := config.Load(m.file)
+	if errors.Is(err, fs.ErrNotExist) && m.cfg.File == "" {
 		return control.Reloaded{}, control.Errorf(control.CodeRefused, "the daemon runs without a configuration file").
-			WithHint("start it with gxswitch daemon --config FILE")
+			WithHint("write %s, or start it with gxswitch daemon --config FILE", m.file)
 	}
-	cfg, err := config.Load(m.cfg.File)
 	if err != nil {
 		return control.Reloaded{}, refused(err, control.CodeRefused)
 	}

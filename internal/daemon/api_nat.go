@@ -81,7 +81,7 @@ func (m *manager) AddForward(s control.ForwardSpec) error {
 				WithHint("gxswitch forward del --network %s --listen %s", s.Network, listen)
 		}
 	}
-	if err := n.spec.CheckForwards(append(n.forwards(), f)); err != nil {
+	if err := m.checkForward(n, f); err != nil {
 		return refused(err, control.CodeRefused)
 	}
 	if i := slices.Index(n.spec.Forwards, f); i >= 0 {
@@ -91,6 +91,28 @@ func (m *manager) AddForward(s control.ForwardSpec) error {
 	}
 	m.refreshGateways()
 	return m.journal()
+}
+
+// checkForward holds one more forward to those that there are, of the network and of
+// others that share its address.
+func (m *manager) checkForward(n *network, f config.Forward) error {
+	all := append(n.forwards(), f)
+	if err := n.spec.CheckForwards(all); err != nil {
+		return err
+	}
+	var specs []config.Network
+	for _, o := range m.networks {
+		spec := o.spec
+		if o.gate != nil {
+			spec.Forwards = o.forwards()
+		}
+		if o != n {
+			specs = append(specs, spec)
+		}
+	}
+	spec := n.spec
+	spec.Forwards = all
+	return config.ValidateNetworks(append(specs, spec))
 }
 
 // DelForward implements control.Switch.

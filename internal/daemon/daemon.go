@@ -97,6 +97,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, sw.Close()) }()
 	m := newManager(sw, log, opt.StateDir)
 	m.kernel, m.engineReason = kernel, reason
+	m.file = opt.ConfigFile
 
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -193,7 +194,7 @@ func mayRun() error {
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return control.Errorf(control.CodeRefused, "no privileges to open raw sockets").
-			WithHint("run it as root, or with CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF")
+			WithHint("run it as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON")
 	}
 	return fmt.Errorf("open a packet socket: %w", err)
 }

@@ -105,8 +105,10 @@ func (m *manager) openNAT(n *network) error {
 // outside divide them: who they are is what the configuration says when the first
 // of them is made, since sessions don't move.
 func (m *manager) natPorts(spec config.Network) (host.PortRange, error) {
+	external := m.externalBy(spec)
 	shares := func(o config.Network) bool {
-		return o.Mode == config.NAT && o.Uplink == spec.Uplink && o.NATAddress == spec.NATAddress
+		return o.Mode == config.NAT && o.Uplink == spec.Uplink &&
+			(o.NATAddress == spec.NATAddress || external.IsValid() && m.externalBy(o) == external)
 	}
 	names := []string{spec.Name}
 	for _, o := range append(m.specs(), m.planned...) {
@@ -131,12 +133,38 @@ func (m *manager) natPorts(spec config.Network) (host.PortRange, error) {
 	return mine, nil
 }
 
-// setGate follows the network's settings, which were old. Other addresses are
-// other sessions.
-func (m *manager) setGate(n *network, old config.Network) error {
-	if n.gate == nil || n.spec.Address == old.Address {
+// externalBy is the address that a network would have outside, zero if that is not
+// known yet.
+func (m *manager) externalBy(spec config.Network) netip.Addr {
+	n := &network{spec: spec}
+	if out, ok := m.outside(n); ok || spec.NATAddress.IsValid() {
+		return m.externalOf(n, out.Index)
+	}
+	return netip.Addr{}
+}
+
+// newPorts are the NAT ports of a network whose settings are about to change: with
+// another address outside it shares them with others.
+func (m *manager) newPorts(n *network, spec config.Network) (host.PortRange, error) {
+	if n.gate == nil || n.gate.nat == nil || spec.NATAddress == n.spec.NATAddress {
+		return host.PortRange{}, nil
+	}
+	return m.natPorts(spec)
+}
+
+// setGate follows the network's settings, which were old. Other addresses and other
+// ports, if there are any, are other sessions.
+func (m *manager) setGate(n *network, old config.Network, ports host.PortRange) error {
+	if n.gate == nil {
 		return nil
 	}
+	if ports == (host.PortRange{}) {
+		ports = n.gate.ports
+	}
+	if n.spec.Address == old.Address && ports == n.gate.ports {
+		return nil
+	}
+	n.gate.ports = ports
 	err := m.openNAT(n)
 	n.gate.saved = nil
 	return err
@@ -239,7 +267,8 @@ func (m *manager) borrowAddress(n *network, external netip.Addr) error {
 		return err
 	}
 	n.gate.borrowed = external
-	return errors.Join(host.SetUnnumbered(n.leg.Host), m.serve(n))
+	m.serveOrSay(n)
+	return host.SetUnnumbered(n.leg.Host)
 }
 
 // followExternal gives NAT the address, and its forwards.
@@ -299,7 +328,9 @@ func (n *network) target(t config.Target, port uint16) (netip.AddrPort, error) {
 }
 
 // guestsOf are the addresses behind the gateway: the subnet, and those that ports
-// of the network are told to have.
+// of the network are told to have, as long as somebody is there to use them. A
+// domain that is on its way to this host is still at another, whose LAN must not
+// hear of it here.
 func (m *manager) guestsOf(n *network) []netip.Prefix {
 	var all []netip.Prefix
 	if n.spec.Address.IsValid() {
@@ -308,7 +339,7 @@ func (m *manager) guestsOf(n *network) []netip.Prefix {
 	if n.spec.Mode == config.Routed {
 		for _, p := range m.ports {
 			for _, a := range p.want.spec.IP {
-				if p.role == dataplane.Guest && p.members[0] == n.spec.Name && a.Is4() && !n.spec.Address.Masked().Contains(a) {
+				if p.role == dataplane.Guest && p.link.Running && p.members[0] == n.spec.Name && a.Is4() && !n.spec.Address.Masked().Contains(a) {
 					all = append(all, netip.PrefixFrom(a, 32))
 				}
 			}
@@ -355,9 +386,11 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 				m.log.Error("route to guest", "network", n.spec.Name, "guest", a, "err", err)
 			}
 			delete(g.routed, a)
+			m.forgetNeighbour(n.leg.Host.Index, a) // who comes with it next may have another MAC
 		}
 	}
-	if n.spec.Mode != config.Routed {
+	if n.spec.Mode != config.Routed || !n.spec.ProxyARP.Or(true) {
+		g.said = map[netip.Addr]bool{}
 		return
 	}
 	up := map[netip.Addr]bool{} // behind a port that works
@@ -635,6 +668,14 @@ func (m *manager) resolve(hop dataplane.Hop) {
 func (m *manager) askKernel(link int, addr netip.Addr) {
 	if err := host.Resolve(link, addr); err != nil && !errors.Is(err, host.ErrNoLink) {
 		m.log.Debug("resolve", "neighbour", addr, "err", err)
+	}
+}
+
+// forgetNeighbour drops one that is gone.
+func (m *manager) forgetNeighbour(link int, addr netip.Addr) {
+	delete(m.l3.neighbours[link], addr)
+	if err := host.Unresolve(link, addr); err != nil && !errors.Is(err, host.ErrNoLink) {
+		m.log.Warn("neighbour", "err", err)
 	}
 }
 

@@ -162,7 +162,10 @@ func (m *manager) plug(c *plugging) error {
 	}
 	if p != nil {
 		m.update(p, l, w)
-		return nil
+		if l.AdminUp {
+			return nil
+		}
+		return host.SetUp(l.Index, true)
 	}
 	c.opening, err = m.prepare(l, w)
 	return err
@@ -179,13 +182,13 @@ func (m *manager) plugged(ref control.HotplugRef) *runtimePort {
 }
 
 // attached reports whether the port is in the switch and its interface still
-// there, under its name.
+// there, under its name, and up.
 func (m *manager) attached(r *runtimePort) bool {
 	if m.ports[r.ifindex] == nil {
 		return false
 	}
 	l, err := host.LinkByIndex(r.ifindex)
-	return err == nil && l.Name == r.spec.Name
+	return err == nil && l.Name == r.spec.Name && l.AdminUp
 }
 
 // vifLink finds the interface: under the name that xl gave it, or, at a second

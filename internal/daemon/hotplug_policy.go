@@ -38,7 +38,26 @@ func (m *manager) vifSpec(cfg config.Config, s control.HotplugSpec) (config.Port
 	if m.networks[spec.Network] == nil {
 		return spec, m.noNetworkFor(s, spec.Network)
 	}
+	if err := m.checkAddresses(s, m.networks[spec.Network]); err != nil {
+		return spec, err
+	}
 	return spec, checkVif(s, spec)
+}
+
+// checkAddresses refuses what a domain is said to have and could not use.
+func (m *manager) checkAddresses(s control.HotplugSpec, n *network) error {
+	own := m.gateway(n)
+	for _, a := range s.IP {
+		switch {
+		case a == own.Addr():
+			return control.Errorf(control.CodeUsage, "%s: ip=%s is the host's own address in network %s", s.HotplugRef, a, n.spec.Name).
+				WithHint("give domain %s another", s.Domain)
+		case n.spec.Mode == config.NAT && a.Is4() && !own.Contains(a):
+			return control.Errorf(control.CodeUsage, "%s: ip=%s is not in %s, which is all that network %s translates", s.HotplugRef, a, own.Masked(), n.spec.Name).
+				WithHint("give domain %s an address of these, or none and let DHCP choose", s.Domain)
+		}
+	}
+	return nil
 }
 
 // fill takes what the domain's configuration says, if it does.

@@ -27,6 +27,7 @@ type manager struct {
 	sw       *dataplane.Switch
 	log      *slog.Logger
 	stateDir string
+	file     string // of the configuration, which may not be there
 	bootID   string
 	netNS    uint64
 	started  time.Time

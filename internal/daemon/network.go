@@ -76,6 +76,18 @@ func (m *manager) ensureLeg(n *network) error {
 	return nil
 }
 
+// restoreLeg undoes what ensureLeg did for settings that were refused.
+func (m *manager) restoreLeg(n *network, refused config.Network) error {
+	if !n.spec.HasHostLeg() {
+		m.dropLeg(n)
+		return nil
+	}
+	if n.spec.Address.IsValid() || !refused.Address.IsValid() || n.leg.Host.Index == 0 {
+		return m.ensureLeg(n)
+	}
+	return errors.Join(m.ensureLeg(n), host.DelAddr(n.leg.Host, refused.Address))
+}
+
 func (m *manager) dropLeg(n *network) {
 	if n.leg.Inner.Index == 0 || m.takeovers[n.spec.Name] != nil {
 		return
@@ -95,13 +107,17 @@ func (m *manager) dropLeg(n *network) {
 // and none of setNetwork's.
 func (m *manager) setNetwork(n *network, spec config.Network) error {
 	old := n.spec
+	ports, err := m.newPorts(n, spec)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", spec.Name, err)
+	}
 	if !spec.Takeover {
 		if err := m.giveBack(spec.Name); err != nil {
 			return err
 		}
 	}
 	n.spec, n.refused = spec, refusal{}
-	err := m.claimLeg(n)
+	err = m.claimLeg(n)
 	if err == nil {
 		err = m.ensureLeg(n)
 	}
@@ -111,9 +127,8 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	}
 	if err != nil {
 		n.spec = old
-		err = fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.ensureLeg(n)))
-		m.repin()
-		m.serveAll()
+		err = fmt.Errorf("network %s: %w", spec.Name, errors.Join(err, m.restoreLeg(n, spec)))
+		m.settleAll()
 		return err
 	}
 	if !spec.HasHostLeg() {
@@ -122,7 +137,7 @@ func (m *manager) setNetwork(n *network, spec config.Network) error {
 	if err := m.sw.SetNetwork(dataplaneNetwork(spec)); err != nil {
 		return err
 	}
-	if err := m.setGate(n, old); err != nil {
+	if err := m.setGate(n, old, ports); err != nil {
 		return err
 	}
 	m.settleAll() // its ports may have another MTU, VLANs or rates

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"net/netip"
 
 	"gxswitch/dataplane"
@@ -12,6 +13,7 @@ import (
 type pins struct {
 	byPort map[string]netip.Addr // IPv4, what DHCP gives the guest there
 	byAddr map[pinned]string     // all of them: whose they are
+	there  map[string]bool       // ports that are attached
 }
 
 type pinned struct {
@@ -22,13 +24,13 @@ type pinned struct {
 // repin follows what ports are told. A configured port that is absent keeps its
 // addresses.
 func (m *manager) repin() {
-	p := &pins{byPort: map[string]netip.Addr{}, byAddr: map[pinned]string{}}
-	there := map[string]bool{}
+	p := &pins{byPort: map[string]netip.Addr{}, byAddr: map[pinned]string{}, there: map[string]bool{}}
 	for _, port := range m.ports {
-		there[port.name()] = true
+		p.there[port.name()] = true
 	}
 	for _, spec := range m.cfg.Ports {
-		if !there[spec.Name] && !m.removed[spec.Name] {
+		if !p.there[spec.Name] && !m.removed[spec.Name] {
+			spec.Name = cmp.Or(spec.Name, spec.Match.String()) // which is no interface's name
 			m.pin(p, spec)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +117,9 @@ func (m *manager) gone(l host.Link) {
 		if i := n.leg.Inner.Index; i != 0 && (i == l.Index || n.leg.Host.Index == l.Index) {
 			m.log.Warn("somebody removed the host leg, it is made again", "network", n.spec.Name)
 			n.leg = host.Leg{}
+			if n.gate != nil {
+				n.gate.borrowed, n.gate.routed = netip.Addr{}, nil // went with it
+			}
 			if err := m.ensureLeg(n); err != nil {
 				m.log.Error("host leg", "network", n.spec.Name, "err", err)
 			}

@@ -97,6 +97,9 @@ func (m *manager) reload(cfg config.Config) ([]string, error) {
 	clear(m.removed)
 	for _, n := range m.networks {
 		n.refused = refusal{}
+		if n.gate != nil {
+			clear(n.gate.dropped)
+		}
 	}
 	errs = append(errs, m.mend())
 	m.settleAll()

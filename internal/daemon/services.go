@@ -60,15 +60,27 @@ func (m *manager) serve(n *network) error {
 	return err
 }
 
-// serveAll serves every network. What can't be served is said once, and tried
-// again when something changes.
+// serveAll serves every network.
 func (m *manager) serveAll() {
 	for _, n := range m.networks {
-		before := n.services.problem
-		if err := m.serve(n); err != nil && err.Error() != before {
-			m.log.Error("network is not served as it should be", "network", n.spec.Name, "err", err)
-		}
+		m.serveOrSay(n)
 	}
+}
+
+// serveOrSay says once what can't be served; it is tried again when something
+// changes.
+func (m *manager) serveOrSay(n *network) {
+	before := n.services.problem
+	err := m.serve(n)
+	if err == nil || err.Error() == before {
+		return
+	}
+	args := []any{"network", n.spec.Name, "err", err}
+	var hint *hinted
+	if errors.As(err, &hint) {
+		args = append(args, "hint", hint.hint)
+	}
+	m.log.Error("network is not served as it should be", args...)
 }
 
 // unserve ends a network's servers.
@@ -137,6 +149,7 @@ func (m *manager) dhcpSwitch(network string) dhcpd.Switch {
 			return dhcpd.Port{Name: port, Addr: m.pins.Load().byPort[port], Unlimited: role != dataplane.Guest}
 		},
 		PinnedTo: func(a netip.Addr) string { return m.pins.Load().byAddr[pinned{network, a}] },
+		Gone:     func(port string) bool { return !m.pins.Load().there[port] },
 	}
 }
 

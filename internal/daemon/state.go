@@ -223,7 +223,7 @@ func (m *manager) adopt(st state, links []host.Link) {
 		case n == nil || n.gate == nil || n.gate.nat == nil:
 		case f.Forward.To == config.Target{}:
 			n.gate.dropped[f.Forward.Listen] = true
-		case n.spec.CheckForwards(append(n.forwards(), f.Forward)) == nil:
+		case m.checkForward(n, f.Forward) == nil:
 			n.gate.extra = append(n.gate.extra, f.Forward)
 		default:
 			m.log.Warn("forward of the command line no longer fits the configuration", "network", f.Network, "listen", f.Forward.Listen)

@@ -15,7 +15,7 @@ type Config struct {
 	Interface string // the host's leg
 	File      string // of the leases
 
-	Leases lease.Config // but for PinnedTo, which comes from the Switch
+	Leases lease.Config // but for PinnedTo and Gone, which come from the Switch
 	Server netip.Addr   // the leg's own address, by which clients know the server
 
 	// What clients are told. The zero values are not told.
@@ -47,6 +47,7 @@ type Port struct {
 type Switch struct {
 	PortOf   func(frame.MAC) Port    // the zero Port if it is not known
 	PinnedTo func(netip.Addr) string // the port that is configured to have the address, "" for none
+	Gone     func(port string) bool  // whether there is no such port any more; nil: all are there
 	Changed  func(lease.Event)
 }
 

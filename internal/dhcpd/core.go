@@ -77,7 +77,7 @@ func (k *core) configure(c Config) error {
 // rules are the table's.
 func rules(c Config, sw Switch) lease.Config {
 	l := c.Leases
-	l.PinnedTo = sw.PinnedTo
+	l.PinnedTo, l.Gone = sw.PinnedTo, sw.Gone
 	l.Never = append(slices.Clone(l.Never), c.Server)
 	return l
 }

@@ -7,11 +7,12 @@
 //
 // # Whom it answers
 //
-// Guests and the host, and it can be nobody else. Each address has two sockets of
-// either kind, one bound to the leg and one to the loopback, where the host's own
-// questions come from: what arrives by another interface finds no socket. By the
-// leg, the source must be one of Config.Sources or link-local. Others get no
-// answer, which they could have had sent to somebody else.
+// Guests and the host, and it can be nobody else. The sockets have a filter that
+// passes what comes by the leg and by the loopback: by another interface not even a
+// connection begins. They are not bound to the leg, because then an answer could not
+// go to another address of the host's. The source must be one of Config.Sources, an
+// IPv6 link-local one, or the host's, which the kernel takes from nobody else.
+// Others get no answer, which they could have had sent to somebody else.
 //
 // # What it answers
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 )
 
 const (
-	tryTimeout     = 2 * time.Second
-	forwardTimeout = 8 * time.Second
+	// What is silent is asked once more, as one datagram may be lost; and a client
+	// hears before it gives up, mostly after 5 s (resolv.conf(5)).
+	tryTimeout     = 1500 * time.Millisecond
+	rounds         = 2
+	forwardTimeout = 4500 * time.Millisecond
 
 	// datagram is the size that passes unfragmented (RFC 9715, 3).
 	datagram = 1232
@@ -102,7 +106,7 @@ func (s *Server) resolve(ctx context.Context, v *view, key question) *dns.Msg {
 		s.warn("DNS servers do not answer", "name", key.name, "err", err)
 	}
 	if m == nil {
-		if ctx.Err() == nil {
+		if s.ctx.Err() == nil {
 			m = new(dns.Msg)
 			m.Rcode = dns.RcodeServerFailure
 			s.cache.put(key, m, time.Now())
@@ -139,8 +143,9 @@ func withoutOPT(all []dns.RR) []dns.RR {
 
 var errNoServers = errors.New("the host has none")
 
-// ask asks one upstream after the other. An answer that is a failure of the
-// server's is kept for the case that no other has a better one.
+// ask asks one upstream after the other, and those that were silent once more. An
+// answer that is a failure of the server's is kept for the case that no other has a
+// better one.
 func (s *Server) ask(ctx context.Context, v *view, key question) (*dns.Msg, error) {
 	servers := s.up.list(v, time.Now())
 	if len(servers) == 0 {
@@ -148,19 +153,28 @@ func (s *Server) ask(ctx context.Context, v *view, key question) (*dns.Msg, erro
 	}
 	var worse *dns.Msg
 	var errs []error
-	for _, server := range servers {
-		m, err := exchange(ctx, server, key)
-		if ctx.Err() != nil {
-			return worse, errors.Join(append(errs, ctx.Err())...)
+	for range rounds {
+		var silent []netip.AddrPort
+		for _, server := range servers {
+			m, err := exchange(ctx, server, key)
+			if ctx.Err() != nil {
+				return worse, errors.Join(append(errs, ctx.Err())...)
+			}
+			s.up.report(server, err == nil, time.Now())
+			switch {
+			case err != nil:
+				errs = append(errs, fmt.Errorf("%s: %w", server, err))
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					silent = append(silent, server)
+				}
+			case m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError:
+				return m, nil
+			case worse == nil:
+				worse = m
+			}
 		}
-		s.up.report(server, err == nil, time.Now())
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", server, err))
-		case m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError:
-			return m, nil
-		case worse == nil:
-			worse = m
+		if servers = silent; worse != nil {
+			break
 		}
 	}
 	if worse != nil {

@@ -56,10 +56,26 @@ const (
 	writeTimeout      = 5 * time.Second
 )
 
-// listener bounds the connections that it accepts.
+// packets has no questions but from inside, not even malformed ones.
+type packets struct {
+	net.PacketConn
+	inside func(netip.Addr) bool
+}
+
+func (p packets) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := p.PacketConn.ReadFrom(b)
+		if err != nil || p.inside(source(from)) {
+			return n, from, err
+		}
+	}
+}
+
+// listener bounds the connections that it accepts, all of them from inside.
 type listener struct {
 	net.Listener
-	limit *limit
+	inside func(netip.Addr) bool
+	limit  *limit
 }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -69,7 +85,7 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		src := source(c.RemoteAddr())
-		if l.limit.enter(src) {
+		if l.inside(src) && l.limit.enter(src) {
 			return &conn{Conn: c, leave: sync.OnceFunc(func() { l.limit.leave(src) })}, nil
 		}
 		c.Close()

@@ -23,6 +23,7 @@ type Server struct {
 	cache *cache
 	up    *upstreams
 	limit *limit
+	own   own
 
 	servers  []*dns.Server
 	ctx      context.Context
@@ -67,14 +68,13 @@ func newServer(c Config, names Names, log *slog.Logger) (*Server, error) {
 }
 
 func (s *Server) start() error {
-	endpoints, err := open(s.view.Load(), newLimit(maxConns, maxConnsOfASource))
+	endpoints, err := open(s.view.Load(), s.inside, newLimit(maxConns, maxConnsOfASource))
 	if err != nil {
 		return err
 	}
 	for _, e := range endpoints {
-		h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.serve(w, q, e.host) })
-		s.run(&dns.Server{PacketConn: e.udp, Handler: h, UDPSize: dns.DefaultMsgSize})
-		s.run(&dns.Server{Listener: e.tcp, Handler: h})
+		s.run(&dns.Server{PacketConn: e.udp, Handler: dns.HandlerFunc(s.serve), UDPSize: dns.DefaultMsgSize})
+		s.run(&dns.Server{Listener: e.tcp, Handler: dns.HandlerFunc(s.serve)})
 	}
 	return nil
 }
@@ -118,18 +118,19 @@ func (s *Server) Configure(c Config) error {
 	return nil
 }
 
-// serve answers one question; host says that it came by the loopback.
-func (s *Server) serve(w dns.ResponseWriter, q *dns.Msg, host bool) {
+// inside reports whether it is a guest, or the host, who asks from the address.
+func (s *Server) inside(src netip.Addr) bool {
+	return s.view.Load().guest(src) || src.Is6() && src.IsLinkLocalUnicast() || s.own.has(src, time.Now())
+}
+
+// serve answers one question.
+func (s *Server) serve(w dns.ResponseWriter, q *dns.Msg) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("DNS question", "panic", p)
 		}
 	}()
 	v, src := s.view.Load(), source(w.RemoteAddr())
-	if !host && !v.guest(src) && !src.IsLinkLocalUnicast() {
-		w.Close()
-		return
-	}
 	_, udp := w.RemoteAddr().(*net.UDPAddr)
 	if m := s.answer(v, q, src, udp); m != nil {
 		if err := w.WriteMsg(m); err != nil {

@@ -142,6 +142,13 @@ func (u *upstream) answer(self string) dns.HandlerFunc {
 		case "evil.test.", "corp.test.":
 			add(name + " 60 IN A 10.0.0.10")
 			add(name + " 60 IN A 198.51.100.1")
+		case "lost.test.":
+			if u.count(name) == 1 {
+				return
+			}
+			add(name + " 60 IN A 198.51.100.9")
+		case "silent.test.":
+			return
 		case "fail.test.":
 			m.Rcode = dns.RcodeServerFailure
 		default:
@@ -365,6 +372,11 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+	for _, args := range []string{"-b 192.0.2.53", "-b 10.9.0.1", "-b 127.0.0.1", "-b 10.9.0.1 +tcp"} {
+		if got := l.short(l.host, append(strings.Fields(args), "+time=2", "web1.xen")...); got != "NOERROR 10.0.0.10" {
+			t.Errorf("the host, %s: %q", args, got)
+		}
+	}
 	// The way is open: the ping comes through.
 	for from, args := range map[*testnet.NS][]string{l.g2: {"10.0.0.1"}, l.g1: {"-I", "172.31.0.2", "10.0.0.1"}} {
 		if out, err := from.Command(t.Context(), "ping", append([]string{"-c", "1", "-W", "2"}, args...)...).CombinedOutput(); err != nil {
@@ -384,6 +396,21 @@ func TestTheHostsServersAreFollowed(t *testing.T) {
 	// One that is dead costs a guest a moment, not the answer.
 	l.system("192.0.2.99", "192.0.2.53")
 	nettest.Wait(t, "the server after a dead one", func() (bool, error) { return l.short(l.g1, "who.test") == "NOERROR 192.0.2.53", nil })
+}
+
+func TestALostQuestionIsAskedAgain(t *testing.T) {
+	l := newLab(t)
+	l.start("")
+	if got := l.short(l.g1, "lost.test"); got != "NOERROR 198.51.100.9" {
+		t.Errorf("got %q", got)
+	}
+	// A server that says nothing is told of before the client gives up.
+	l.system("192.0.2.53", "192.0.2.54", "192.0.2.55")
+	for range 2 {
+		if got := l.short(l.g1, "+time=5", "silent.test"); got != "SERVFAIL" {
+			t.Errorf("got %q", got)
+		}
+	}
 }
 
 func TestACircleEnds(t *testing.T) {

@@ -53,6 +53,7 @@ type Machine struct {
 type Host interface {
 	Links() ([]host.Link, error)
 	Offloads(name string) (host.Offloads, error)
+	Takeover(network string, nic host.Link) (warnings []string, err error)
 	Try() Trial
 }
 
@@ -61,6 +62,7 @@ type Trial struct {
 	Namespace error // there was none to try in; the others mean nothing
 	Veth      error // without it there was no interface to try on
 	Guard     error // clsact and cls_bpf
+	Uplink    error // the guard of a routed or nat network's uplink
 	Ring      error // AF_PACKET: TPACKET_V2, virtio-net headers
 	TCX       error
 }
@@ -81,6 +83,7 @@ func Examine(m *Machine) []Finding {
 		{"kernel", checkKernel},
 		{"veth", checkVeth},
 		{"guard", checkGuard},
+		{"uplink_guard", checkUplinkGuard},
 		{"ring", checkRing},
 		{"tcx", checkTCX},
 		{"btf", checkBTF},
@@ -88,10 +91,12 @@ func Examine(m *Machine) []Finding {
 		{"bridge", checkBridges},
 		{"offload", checkOffloads},
 		{"owner", checkOwners},
+		{"takeover", checkTakeover},
 		{"br_netfilter", checkBridgeNetfilter},
 		{"rp_filter", checkReversePath},
 		{"arp_ignore", checkARPIgnore},
 		{"resolver", checkResolver},
+		{"dhcp", checkDHCP},
 		{"xl.conf", checkToolstack},
 	} {
 		for _, f := range c.look(m) {

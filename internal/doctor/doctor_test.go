@@ -20,6 +20,8 @@ type fakeHost struct {
 	linksErr error
 	offloads map[string]host.Offloads
 	trial    Trial
+	warnings []string // of a takeover
+	refusal  error
 }
 
 func (h *fakeHost) Links() ([]host.Link, error) {
@@ -33,6 +35,8 @@ func (h *fakeHost) Offloads(name string) (host.Offloads, error) {
 	}
 	return o, nil
 }
+
+func (h *fakeHost) Takeover(string, host.Link) ([]string, error) { return h.warnings, h.refusal }
 
 func (h *fakeHost) Try() Trial { return h.trial }
 
@@ -71,6 +75,8 @@ type examined struct {
 const (
 	bridged   = "[network.lan]\nmode = \"bridged\"\nuplink = \"eth1\"\n[[port]]\nname = \"tap*\"\nnetwork = \"lan\"\n"
 	serving   = hostOnly + "dns = { domain = \"xen\" }\n"
+	leasing   = hostOnly + "dhcp = { range = \"192.168.60.100-192.168.60.199\" }\n"
+	taking    = bridged + "[network.lan2]\nmode = \"bridged\"\nuplink = \"eth0\"\ntakeover = true\n"
 	borrowing = "[network.dmz]\nmode = \"routed\"\nuplink = \"eth0\"\n"
 	hostOnly  = "[network.lab]\nmode = \"host-only\"\naddress = \"192.168.60.1/24\"\n"
 )
@@ -105,6 +111,18 @@ func TestChecks(t *testing.T) {
 		return func(m *Machine, _ *fakeHost) {
 			root(files...)(m, nil)
 			m.Config = parse(t, text)
+		}
+	}
+	takeover := func(warnings []string, err error) func(*Machine, *fakeHost) {
+		return func(m *Machine, h *fakeHost) {
+			on(taking, host.Link{Name: "eth0", Index: 4})(m, h)
+			h.warnings, h.refusal = warnings, err
+		}
+	}
+	stopped := func(with func(*Machine, *fakeHost)) func(*Machine, *fakeHost) {
+		return func(m *Machine, h *fakeHost) {
+			with(m, h)
+			m.DaemonError = control.ErrNoDaemon
 		}
 	}
 	header := "  sl  local_address rem_address   st\n"
@@ -143,6 +161,10 @@ func TestChecks(t *testing.T) {
 		{"guard", "guard", trial(Trial{}), []string{"ok clsact|"}},
 		{"no guard", "guard", trial(Trial{Guard: syscall.ENOENT}), []string{"fail no guest's port|cls_bpf"}},
 		{"no bpf for this user", "guard", trial(Trial{Guard: eperm}), []string{"warn can't be tried|as root"}},
+		{"uplink guard", "uplink_guard", trial(Trial{}), []string{"ok routed and nat|"}},
+		{"no uplink guard", "uplink_guard", trial(Trial{Uplink: syscall.EINVAL}), []string{"fail answers for guests of routed and nat networks: invalid argument|see guard"}},
+		{"no root for the uplink guard", "uplink_guard", trial(Trial{Uplink: eperm}), []string{"warn can't be tried|as root"}},
+		{"no veth for the uplink guard", "uplink_guard", trial(Trial{Veth: syscall.EOPNOTSUPP}), []string{"warn can't be tried: operation not supported|"}},
 		{"no veth to guard", "guard", trial(Trial{Veth: syscall.EOPNOTSUPP}), []string{"warn can't be tried: operation not supported|"}},
 		{"ring", "ring", trial(Trial{}), []string{"ok TPACKET_V2|"}},
 		{"no ring", "ring", trial(Trial{Ring: syscall.EAFNOSUPPORT}), []string{"fail no port can be opened|af_packet"}},
@@ -179,6 +201,15 @@ func TestChecks(t *testing.T) {
 		{"no answer", "offload", on(bridged, eth1), []string{"warn offloads of eth1|"}},
 		{"no uplink", "offload", on(hostOnly), []string{"ok no uplink|"}},
 
+		{"no takeover", "takeover", on(bridged, eth1), []string{"ok no network|"}},
+		{"a takeover", "takeover", on(taking, host.Link{Name: "eth0", Index: 4}), []string{"ok addresses of eth0|"}},
+		{"of a NIC that is not there", "takeover", on(taking, eth1), []string{"ok no network|"}},
+		{"with a warning", "takeover", takeover([]string{"DHCP client x runs on eth0; run it on lan2"}, nil), []string{"warn DHCP client x runs on eth0|run it on lan2"}},
+		{"refused", "takeover", takeover([]string{"w"}, errors.New("eth0.5 stands on eth0; make it on lan2")), []string{"fail eth0.5 stands on eth0|make it on lan2", "warn w|"}},
+		{"a manager of a NIC that is taken over", "owner", owned(taking, "eth0", "run/NetworkManager/devices/2 [device]\nmanaged=true\n"), []string{"ok neither|"}},
+		{"a manager of a takeover's interface", "owner", owned(taking, "lan2", "run/NetworkManager/devices/2 [device]\nmanaged=true\n"), []string{"warn manages lan2|interface-name:lan2"}},
+		{"a bridge in a takeover's way", "bridge", on(taking, host.Link{Name: "lan2", Index: 3, Kind: "bridge"}), []string{"fail host interface needs it|ip link del lan2"}},
+
 		{"nobody's", "owner", on(bridged, eth1), []string{"ok neither|"}},
 		{"NetworkManager's NIC", "owner", owned(bridged, "eth1", "run/NetworkManager/devices/2 [device]\nmanaged=true\n"), []string{"ok NetworkManager has eth1|"}},
 		{"NetworkManager's vif", "owner", owned(bridged, "vif1.0", "run/NetworkManager/devices/2 [device]\nmanaged=true\n"), []string{"warn NetworkManager manages vif1.0|interface-name:vif*"}},
@@ -202,7 +233,7 @@ func TestChecks(t *testing.T) {
 
 		{"nobody serves", "resolver", listening(serving, "proc/net/udp "+header), []string{"ok nobody|"}},
 		{"somebody on every address", "resolver", listening(serving, "proc/net/udp "+header+" 1: 00000000:0035 00000000:0000 07\n"), []string{"warn port 53 is taken on 0.0.0.0|except-interface=lab"}},
-		{"somebody on :: by TCP", "resolver", listening(serving, "proc/net/tcp6 "+header+" 1: 00000000000000000000000000000000:0035 0:0 0A\n"), []string{"warn taken on ::|bind-interfaces"}},
+		{"somebody on :: by TCP", "resolver", listening(serving, "proc/net/tcp6 "+header+" 1: 00000000000000000000000000000000:0035 0:0 0A\n"), []string{"warn taken on ::|bind-dynamic"}},
 		{"the stub of the host", "resolver", listening(serving, "proc/net/udp "+header+" 1: 3500007F:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
 		{"the daemon's own", "resolver", listening(serving, "proc/net/udp "+header+" 1: 013CA8C0:0035 00000000:0000 07\n"), []string{"ok nobody|"}},
 		{"the gateway's, without a daemon", "resolver", func(m *Machine, h *fakeHost) {
@@ -213,8 +244,16 @@ func TestChecks(t *testing.T) {
 		{"another port", "resolver", listening(serving, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n"), []string{"ok nobody|"}},
 		{"a connection", "resolver", listening(serving, "proc/net/tcp "+header+" 1: 00000000:0035 00000000:0000 01\n"), []string{"ok nobody|"}},
 
+		{"no DHCP", "dhcp", listening(hostOnly, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n"), []string{"ok no network|"}},
+		{"DHCP, and a daemon", "dhcp", listening(leasing, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n"), []string{"ok network show|"}},
+		{"DHCP, and another server", "dhcp", stopped(listening(leasing, "proc/net/udp "+header+" 1: 00000000:0043 00000000:0000 07\n")), []string{"warn port 67 is taken on 0.0.0.0|bind-dynamic"}},
+		{"DHCP alone", "dhcp", stopped(listening(leasing, "proc/net/udp "+header+" 1: 00000000:0035 00000000:0000 07\n")), []string{"ok nobody|"}},
+
 		{"no Xen", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x"), []string{"ok not a Xen host|"}},
 		{"the script", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf # x\nvif.default.script = \"vif-gxswitch\" # y\n"), []string{"ok is vif-gxswitch|"}},
+		{"a network xenbr0", "xl.conf", listening("[network.xenbr0]\nmode = \"isolated\"\n", "etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf vif.default.script=vif-gxswitch"), []string{"ok is vif-gxswitch|", "ok goes to network xenbr0|"}},
+		{"another by default", "xl.conf", listening(hostOnly, "etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf vif.default.script=vif-gxswitch\nvif.default.bridge=\"lab\"\n"), []string{"ok is vif-gxswitch|", "ok goes to network lab|"}},
+		{"no xenbr0", "xl.conf", listening(hostOnly, "etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf vif.default.script=vif-gxswitch"), []string{"ok is vif-gxswitch|", "warn asks for network xenbr0, which is not there|vif.default.bridge=\"lab\""}},
 		{"by its path", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf vif.default.script='/etc/xen/scripts/vif-gxswitch'"), []string{"ok is /etc|"}},
 		{"another", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf vif.default.script=\"vif-route\"\n"), []string{"warn is vif-route|vif.default.script=\"vif-gxswitch\""}},
 		{"a comment", "xl.conf", root("etc/xen/scripts/vif-gxswitch +x", "etc/xen/xl.conf #vif.default.script=\"vif-gxswitch\"\n"), []string{"warn is vif-bridge, as nobody|script=vif-gxswitch"}},
@@ -264,7 +303,7 @@ func TestEveryCheckSaysSomething(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(seen) != 18 {
+	if len(seen) != 21 {
 		t.Errorf("%d checks spoke: %v", len(seen), seen)
 	}
 }

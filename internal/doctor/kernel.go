@@ -38,6 +38,15 @@ func checkGuard(m *Machine) []Finding {
 		"modprobe -a sch_ingress cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF, CONFIG_BPF_SYSCALL)")
 }
 
+func checkUplinkGuard(m *Machine) []Finding {
+	t := m.Host.Try()
+	if err := cmpErr(t.Namespace, t.Veth); err != nil {
+		return untried(err)
+	}
+	return tried(t.Uplink, "the host's stack can be kept from what is for guests of routed and nat networks",
+		"the host's stack answers for guests of routed and nat networks", "see guard, if that fails too; else report this with the kernel's version")
+}
+
 func checkRing(m *Machine) []Finding {
 	t := m.Host.Try()
 	if err := cmpErr(t.Namespace, t.Veth); err != nil {

@@ -110,7 +110,7 @@ func checkBridges(m *Machine) []Finding {
 	}
 	for _, l := range m.present(func(l host.Link) bool { return l.Kind == "bridge" && m.network(l.Name) != nil }) {
 		mend := fmt.Sprintf("remove it where it is configured; now: ip link del %s", l.Name)
-		if m.network(l.Name).Mode.HasHostLeg() {
+		if m.network(l.Name).HasHostLeg() {
 			found = append(found, fail(fmt.Sprintf("the bridge %s has the name of a network, whose host interface needs it", l.Name), mend)...)
 			continue
 		}

@@ -8,7 +8,8 @@ import (
 )
 
 // checkOwners asks who else configures the interfaces. On the NIC of a bridged
-// network somebody should: the host keeps its address there. A guest's interface
+// network somebody should: the host keeps its address there, unless the network
+// takes it over, which checkTakeover is about. A guest's interface
 // or a host interface is the switch's alone, and a manager that gives it an
 // address, or sets it down, takes the guest's network away.
 func checkOwners(m *Machine) []Finding {
@@ -28,15 +29,51 @@ func checkOwners(m *Machine) []Finding {
 		for _, l := range m.present(func(l host.Link) bool { return manager.owns(m, l) }) {
 			n := m.network(l.Name)
 			switch {
+			case m.takesOver(l) != "":
 			case m.isUplink(l):
 				found = append(found, ok(fmt.Sprintf("%s has %s, for the host's own address", manager.name, l.Name))...)
-			case n != nil && n.Mode.HasHostLeg(), m.isGuest(l), isInner(l.Name):
+			case n != nil && n.HasHostLeg(), m.isGuest(l), isInner(l.Name):
 				found = append(found, warn(fmt.Sprintf("%s manages %s, which is the switch's", manager.name, l.Name), manager.mend(pattern(l.Name)))...)
 			}
 		}
 	}
 	if found == nil {
 		return ok("neither NetworkManager nor systemd-networkd has interfaces of the switch")
+	}
+	return found
+}
+
+// takesOver is the network that has the NIC's addresses, or is to have them; "" if
+// none.
+func (m *Machine) takesOver(nic host.Link) string {
+	for _, n := range m.Config.Networks {
+		if n.Takeover && n.Uplink == nic.Name {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// checkTakeover says beforehand what the daemon would, of a NIC whose addresses go
+// to the host interface.
+func checkTakeover(m *Machine) []Finding {
+	var found []Finding
+	for _, l := range m.present(func(l host.Link) bool { return m.takesOver(l) != "" }) {
+		warnings, err := m.Host.Takeover(m.takesOver(l), l)
+		if err != nil {
+			what, mend, _ := strings.Cut(err.Error(), "; ")
+			found = append(found, fail(what, mend)...)
+		}
+		for _, w := range warnings {
+			what, mend, _ := strings.Cut(w, "; ")
+			found = append(found, warn(what, mend)...)
+		}
+		if err == nil && len(warnings) == 0 {
+			found = append(found, ok(fmt.Sprintf("nobody else is at the addresses of %s", l.Name))...)
+		}
+	}
+	if found == nil {
+		return ok("no network takes over a NIC's addresses")
 	}
 	return found
 }

@@ -4,7 +4,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"gxswitch/internal/config"
 )
 
 // checkResolver looks for somebody else at port 53 of a network's gateway, where
@@ -25,7 +28,7 @@ func checkResolver(m *Machine) []Finding {
 				continue
 			}
 			found = append(found, warn(fmt.Sprintf("port 53 is taken on %s: dns of network %s can't answer on %s", addr, n.Name, gateway),
-				"let the other server listen on addresses of its own (dnsmasq: bind-interfaces and except-interface="+n.Name+"; BIND: listen-on), or do without dns here")...)
+				"let the other server listen on addresses of its own (dnsmasq: bind-dynamic and except-interface="+n.Name+"; BIND: listen-on), or do without dns here")...)
 			break
 		}
 	}
@@ -33,6 +36,24 @@ func checkResolver(m *Machine) []Finding {
 		return ok("nobody else has port 53 where a network has dns")
 	}
 	return found
+}
+
+// checkDHCP looks for somebody else at the DHCP server's port. Sockets that are
+// bound to one interface each may share it, but that is not to be seen here; so it
+// looks only while none of them is the daemon's.
+func checkDHCP(m *Machine) []Finding {
+	serves := slices.ContainsFunc(m.Config.Networks, func(n config.Network) bool { return n.DHCP.On })
+	taken := m.listeners(67)
+	switch {
+	case !serves:
+		return ok("no network has a DHCP server")
+	case m.DaemonError == nil:
+		return ok("gxswitch network show says whether it is served")
+	case len(taken) > 0:
+		return warn(fmt.Sprintf("port 67 is taken on %s: a network's DHCP server may not get it", taken[0]),
+			"let the other DHCP server bind to interfaces of its own (dnsmasq: bind-dynamic and except-interface=), or stop it")
+	}
+	return ok("nobody else has port 67")
 }
 
 // covers reports whether a socket on addr gets what is sent to the other

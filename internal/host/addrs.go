@@ -13,7 +13,8 @@ import (
 // WatchAddrs tells the set of the machine's own addresses, at once and then
 // whenever it changes, until ctx ends; then it closes the channel. Each value is
 // the whole set, sorted, of all interfaces, loopback and link-local included
-// (without zones). A reader who is busy gets the latest set only.
+// (without zones). One that two interfaces have is there twice, so that it is heard
+// when one of them loses it. A reader who is busy gets the latest set only.
 func WatchAddrs(ctx context.Context) (<-chan []netip.Addr, error) {
 	return setWatch[netip.Addr]{
 		what:   "addresses",
@@ -37,7 +38,7 @@ func ownAddrs(h *netlink.Handle) ([]netip.Addr, error) {
 		}
 	}
 	slices.SortFunc(set, netip.Addr.Compare)
-	return slices.Compact(set), nil
+	return set, nil
 }
 
 // SourceAddress is the IPv4 address that the host speaks from on a link: its first

@@ -253,6 +253,18 @@ func (e legEnds) configure(want legSettings, made bool) error {
 	return SetUp(e.host.Index, true)
 }
 
+// DelAddr takes an address from a link. One that it does not have is no error.
+func DelAddr(l Link, addr netip.Prefix) error {
+	err := netlink.AddrDel(ref(l.Index), &netlink.Addr{IPNet: &net.IPNet{
+		IP:   addr.Addr().AsSlice(),
+		Mask: net.CIDRMask(addr.Bits(), addr.Addr().BitLen()),
+	}})
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("remove address %s from %s: %w", addr, l.Name, asNoLink(err))
+	}
+	return nil
+}
+
 // setAddr makes addr the link's only address, link-local ones aside. The others
 // go first: the kernel would delete addr with them if it had become their
 // secondary.

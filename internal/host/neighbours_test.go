@@ -157,6 +157,21 @@ func TestResolveLeavesWhatIsSet(t *testing.T) {
 	}))
 }
 
+func TestUnresolveForgetsWhatNobodySet(t *testing.T) {
+	sw, _, port := neighbourLab(t, "unresolve")
+	ok(t, sw.Do(func() error {
+		sh(t, "ip neigh add 10.0.0.8 dev vif1.0 lladdr 02:00:00:00:00:08 nud permanent")
+		sh(t, "ip neigh add 10.0.0.9 dev vif1.0 lladdr 02:00:00:00:00:09 nud stale")
+		for _, a := range []string{"10.0.0.7", "10.0.0.8", "10.0.0.9"} {
+			ok(t, host.Unresolve(port.Index, netip.MustParseAddr(a)))
+		}
+		if got := sh(t, "ip neigh show dev vif1.0"); !strings.Contains(got, "10.0.0.8") || strings.Contains(got, "00:00:09") {
+			t.Errorf("the kernel has %s", got)
+		}
+		return nil
+	}))
+}
+
 func TestNeighboursAreToldAsTheyComeAndGo(t *testing.T) {
 	sw, _, port := neighbourLab(t, "neighbours")
 	ok(t, sw.Do(func() error {

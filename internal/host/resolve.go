@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -23,6 +24,21 @@ func Resolve(link int, addr netip.Addr) error {
 	}
 	if err := resolve(link, addr); err != nil {
 		return fmt.Errorf("resolve %s on %s: %w", addr, nameOf(link), asNoLinkIf(err, link))
+	}
+	return nil
+}
+
+// Unresolve makes the kernel forget the MAC of an IPv4 address on a link, because
+// whoever had it is gone. What somebody has set stays; what it does not know is no
+// error.
+func Unresolve(link int, addr netip.Addr) error {
+	const fixed = unix.NUD_PERMANENT | unix.NUD_NOARP
+	if n, err := neighbour(link, addr); err != nil || n.State&fixed != 0 {
+		return nil
+	}
+	err := netlink.NeighDel(&netlink.Neigh{LinkIndex: link, Family: unix.AF_INET, IP: addr.AsSlice()})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("forget %s on %s: %w", addr, nameOf(link), asNoLinkIf(err, link))
 	}
 	return nil
 }

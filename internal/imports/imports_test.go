@@ -70,7 +70,7 @@ var house = []room{
 	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
 		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",
 		kernel: "in socket.go: packet sockets on the host's leg, for whole frames, and a UDP socket bound to it"},
-	{path: "internal/dnsd", libs: "github.com/miekg/dns",
+	{path: "internal/dnsd", libs: "github.com/miekg/dns golang.org/x/net/bpf",
 		kernel: "in socket.go: sockets are bound to an interface and to an address that may come later"},
 	// xenstored is reached over a unix socket: the standard library's net is all
 	// that speaks to the machine there.
@@ -78,6 +78,7 @@ var house = []room{
 	{path: "internal/xen/xentest"},
 	{path: "internal/doctor", uses: "internal/config internal/control internal/host ports"},
 	{path: "internal/hotplug", uses: "internal/control internal/xen"},
+	{path: "internal/realxen"}, // inside of a real dom0, its tests alone
 	{path: "internal/version"},
 
 	{path: "internal/testnet", uses: "internal/frame internal/host",

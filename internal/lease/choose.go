@@ -82,7 +82,7 @@ func (t *Table) configured(a netip.Addr, c *Client) bool {
 
 // free reports whether nobody else has the address. What the configuration gives
 // to a client is never blocked for it, and what it gives to a port, another
-// station behind that port can't hold back.
+// station behind that port, or behind one that is no more, can't hold back.
 func (t *Table) free(a netip.Addr, c *Client) bool {
 	e := t.byAddr[a]
 	switch {
@@ -95,7 +95,7 @@ func (t *Table) free(a netip.Addr, c *Client) bool {
 	case e.mac == c.MAC:
 		return true
 	}
-	return a == c.Fixed && e.port == c.Port && c.Port != ""
+	return a == c.Fixed && c.Port != "" && (e.port == c.Port || e.port != "" && t.view.gone(e.port))
 }
 
 // permits reports whether the client may have the address now.

@@ -37,6 +37,9 @@ type Config struct {
 	// PinnedTo names the port that is configured to have the address, "" for
 	// none. It may be nil, and must not call the Table.
 	PinnedTo func(netip.Addr) string
+	// Gone reports whether a port is no more: a virtual machine that is started
+	// anew has another. It may be nil, for never, and must not call the Table.
+	Gone func(port string) bool
 }
 
 // Host is a reservation: a name, the MAC and the addresses that go with it. A
@@ -174,6 +177,9 @@ func (v *view) pooled(a netip.Addr, c *Client) bool {
 	port := v.PinnedTo(a)
 	return port == "" || port == c.Port
 }
+
+// gone reports whether the port is no more.
+func (v *view) gone(port string) bool { return v.Gone != nil && v.Gone(port) }
 
 // number and addr are an IPv4 address and its place among all.
 func number(a netip.Addr) uint32 {

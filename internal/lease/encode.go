@@ -88,6 +88,7 @@ func (t *Table) Decode(text []byte, now time.Time) error {
 		}
 	}
 	t.next = now
+	t.leaveSubnets()
 	t.reviewNames()
 	t.expire(now)
 	return nil

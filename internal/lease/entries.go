@@ -106,6 +106,15 @@ func (t *Table) evict(a netip.Addr) {
 	t.remove(e)
 }
 
+// leaveSubnets forgets the addresses that are neither of the subnet nor a port's.
+func (t *Table) leaveSubnets() {
+	for a := range t.byAddr {
+		if !t.view.Subnet.Contains(a) && (t.view.PinnedTo == nil || t.view.PinnedTo(a) == "") {
+			t.evict(a)
+		}
+	}
+}
+
 func (t *Table) block(a netip.Addr, by *Client, now time.Time) {
 	e := &entry{addr: a, state: blocked, port: by.Port, until: now.Add(blockTime)}
 	t.byAddr[a] = e

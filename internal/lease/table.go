@@ -96,8 +96,9 @@ func New(c Config) (*Table, error) {
 	}, nil
 }
 
-// Configure changes the rules. Leases stay; one that the new rules do not allow
-// is refused when its client renews it.
+// Configure changes the rules. Leases stay, and one that the new rules do not allow
+// is refused when its client renews it; but those of another subnet end, for nobody
+// reaches them there.
 func (t *Table) Configure(c Config) error {
 	v, err := newView(c)
 	if err != nil {
@@ -106,6 +107,7 @@ func (t *Table) Configure(c Config) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.view, t.full = v, time.Time{}
+	t.leaveSubnets()
 	t.reviewNames()
 	return nil
 }

@@ -254,6 +254,28 @@ func TestAPortsAddressFollowsThePort(t *testing.T) {
 	}
 }
 
+// A virtual machine that is started anew is behind another port, perhaps with
+// another MAC. What it had belongs to its new port, once the old one is no more.
+func TestAPortsAddressFollowsItsOwnerToAnotherPort(t *testing.T) {
+	gone := map[string]bool{}
+	cfg := config()
+	cfg.Gone = func(port string) bool { return gone[port] }
+	tab := table(t, cfg)
+	lease(t, tab, Client{MAC: mac(1), Port: "vif1.0", Fixed: ip("203.0.113.5")}, epoch)
+	next := Client{MAC: mac(2), Port: "vif2.0", Fixed: ip("203.0.113.5")}
+	if a, _, err := tab.Offer(next, epoch); err == nil {
+		t.Errorf("%s while its port is there", a)
+	}
+	gone["vif1.0"] = true
+	if _, _, err := tab.Offer(Client{MAC: mac(3), Port: "vif3.0", Requested: ip("203.0.113.5")}, epoch); err != nil {
+		t.Error(err)
+	}
+	lease(t, tab, next, epoch)
+	if l := tab.List(epoch); len(l) != 1 || l[0].MAC != mac(2) || l[0].Port != "vif2.0" {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestAPortHasAShareAndNoMore(t *testing.T) {
 	c := config()
 	c.Last = ip("10.0.0.250")
@@ -453,6 +475,49 @@ func TestATableOutlivesTheProgram(t *testing.T) {
 	}
 	if l := lease(t, later, Client{MAC: mac(2), Port: "p2"}, at(30*time.Minute)); l.Addr != expired.Addr {
 		t.Errorf("got %s, had %s", l.Addr, expired.Addr)
+	}
+}
+
+func TestLeasesEndWithTheirSubnet(t *testing.T) {
+	c := config()
+	c.PinnedTo = func(a netip.Addr) string {
+		if a == ip("203.0.113.5") {
+			return "p9"
+		}
+		return ""
+	}
+	tab := table(t, c)
+	old := client(1)
+	old.Hostname = "mail"
+	lease(t, tab, old, epoch)
+	pinned := lease(t, tab, Client{MAC: mac(9), Port: "p9", Fixed: ip("203.0.113.5")}, epoch)
+	text, err := tab.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.Events()
+
+	c.Subnet, c.First, c.Last, c.Hosts, c.Self = netip.MustParsePrefix("10.1.0.0/24"), ip("10.1.0.10"), ip("10.1.0.13"), nil, nil
+	if err := tab.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	if e := tab.Events(); len(e) != 1 || e[0].Kind != Ended {
+		t.Errorf("events %+v", e)
+	}
+	later := table(t, c)
+	if err := later.Decode(text, epoch); err != nil {
+		t.Fatal(err)
+	}
+	for name, tab := range map[string]*Table{"configured anew": tab, "read from a file": later} {
+		if got := tab.List(epoch); len(got) != 1 || got[0].Addr != pinned.Addr {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if a, ok := tab.Addrs("mail"); ok {
+			t.Errorf("%s: mail is %v", name, a)
+		}
+		if l := lease(t, tab, client(1), epoch); !c.Subnet.Contains(l.Addr) {
+			t.Errorf("%s: %s", name, l.Addr)
+		}
 	}
 }
 

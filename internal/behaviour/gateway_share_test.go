@@ -1,0 +1,125 @@
+package behaviour
+
+import (
+	"strings"
+	"testing"
+)
+
+const twoMasquerades = `
+[network.nat0]
+mode = "nat"
+uplink = "eth0"
+address = "10.20.0.1/24"
+[network.nat1]
+mode = "nat"
+uplink = "eth0"
+address = "10.21.0.1/24"
+[[port]]
+name = "p1"
+network = "nat0"
+[[port]]
+name = "p2"
+network = "nat1"
+`
+
+// Networks that have one address outside divide the ports; one that leaves it, and
+// comes back, gets no port that another has.
+func TestNATNetworksShareAnAddress(t *testing.T) {
+	l := newMasquerade(t)
+	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.10/24", "dev", "eth0")
+	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
+	l.start(twoMasquerades)
+	serve(t, l.far, "198.51.100.7:7000")
+	both := func(first, second string) {
+		t.Helper()
+		for _, guest := range []struct{ from, as string }{{"10.20.0.10:40000", first}, {"10.21.0.10:40000", second}} {
+			ns := l.g1
+			if strings.HasPrefix(guest.from, "10.21") {
+				ns = l.g2
+			}
+			c, answer, err := ask(ns, guest.from, "198.51.100.7:7000", "x")
+			if err != nil || !strings.HasPrefix(answer, "x from "+guest.as+":") {
+				t.Errorf("from %s: %q, %v, want it as %s", guest.from, answer, err, guest.as)
+				continue
+			}
+			c.Close()
+		}
+	}
+	both("192.168.1.20", "192.168.1.20")
+	l.must("network", "set", "nat1", "--nat-address", "192.168.1.30")
+	both("192.168.1.20", "192.168.1.30")
+	l.must("network", "set", "nat1", "--nat-address", "")
+	both("192.168.1.20", "192.168.1.20")
+
+	l.must("forward", "add", "--network", "nat0", "--listen", "tcp/8080", "--to", "10.20.0.10:80")
+	if _, stderr, code := l.cli("forward", "add", "--network", "nat1", "--listen", "tcp/8000-8090", "--to", "10.21.0.10"); code != 1 ||
+		!strings.Contains(stderr, "tcp/8000-8090 of eth0 is forwarded by network nat0 already") {
+		t.Errorf("a port that another network forwards: %d, %s", code, stderr)
+	}
+}
+
+// A network of the command line finds the ports taken, by whatever name it asks for
+// the address.
+func TestNATPortsAreGivenOnce(t *testing.T) {
+	l := newMasquerade(t)
+	l.start("")
+	l.must("network", "add", "nat0", "--mode", "nat", "--uplink", "eth0", "--address", "10.20.0.1/24")
+	add := []string{"network", "add", "nat1", "--mode", "nat", "--uplink", "eth0", "--address", "10.21.0.1/24"}
+	const taken = "network nat0 has the NAT ports of eth0 already"
+	refused := func(args ...string) {
+		t.Helper()
+		if _, stderr, code := l.cli(args...); code != 1 || !strings.Contains(stderr, taken) {
+			t.Errorf("%v: %d, %s", args, code, stderr)
+		}
+	}
+	refused(add...)
+	refused(append(add, "--nat-address", "192.168.1.20")...)
+	l.must(append(add, "--nat-address", "192.168.1.30")...)
+	refused("network", "set", "nat1", "--nat-address", "")
+	refused("network", "set", "nat1", "--nat-address", "192.168.1.20")
+	if out := l.must("network", "show", "nat1"); !strings.Contains(out, "nat_address: 192.168.1.30") {
+		t.Errorf("what was refused changed something:\n%s", out)
+	}
+}
+
+// What the command line took out of the configuration is back after a reload.
+func TestForwardOfTheConfigurationComesBack(t *testing.T) {
+	l := newMasquerade(t)
+	l.start(masquerade)
+	serve(t, l.g2, "10.20.0.11:80")
+	l.must("forward", "del", "--network", "nat0", "--listen", "tcp/8080")
+	if out := l.must("forward", "list", "--no-header"); out != "" {
+		t.Errorf("it is still there:\n%s", out)
+	}
+	l.must("reload")
+	c, _, err := ask(l.far, "", "192.168.1.20:8080", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// Who wants no proxy ARP wants no announcement of guests either.
+func TestAnnouncementsGoWithProxyARP(t *testing.T) {
+	for _, c := range []struct {
+		key  string
+		told bool
+	}{{"", true}, {"\nproxy_arp = false", false}} {
+		t.Run(strings.TrimSpace(c.key), func(t *testing.T) {
+			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+			const elsewhere = "02:00:00:00:99:99"
+			if err := l.router.Sysctl("net.ipv4.neigh.eth0.locktime", "0"); err != nil {
+				t.Fatal(err)
+			}
+			mustRun(t, l.router, "ip", "neigh", "add", "192.168.1.21", "lladdr", elsewhere, "nud", "stale", "dev", "eth0")
+			l.start(strings.Replace(suse, `uplink = "eth0"`, `uplink = "eth0"`+c.key, 1))
+			talk(t, l.g1, "192.168.1.20")
+			neighbour := mustRun(t, l.router, "ip", "neigh", "show", "192.168.1.21", "dev", "eth0")
+			if told := !strings.Contains(neighbour, elsewhere); told != c.told {
+				t.Errorf("the router was told: %v, want %v: it has %s", told, c.told, neighbour)
+			}
+		})
+	}
+}
