@@ -23,9 +23,9 @@ func newDaemonCommand() *cobra.Command {
 control.sock in the run directory, answers and every configured port whose
 interface exists is attached. SIGHUP reads the configuration again.
 
-The engine ebpf forwards in the kernel what the switch has decided, and goes on
-doing so when the daemon is killed, until the next one takes over or --flush ends
-it. afpacket moves every frame itself. auto is afpacket for now.`,
+The engine ebpf forwards in the kernel what the switch has decided. It goes on
+when the daemon is killed, until the next one takes over or --flush ends it.
+afpacket moves every frame itself. auto is afpacket for now.`,
 		Example: `  gxswitch daemon
   gxswitch daemon --config ./lab.toml --run-dir /tmp/lab --state-dir /tmp/lab
   gxswitch daemon --flush`,
