@@ -56,6 +56,12 @@ test: ## run every test that needs no other machine (root); a skipped test is a 
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
+.PHONY: test-engines
+test-engines: ## run the behaviour tests with the eBPF engine, as make test does with afpacket (root)
+	@.ci/deps $(TEST_PROGRAMS)
+	@$(AS_ROOT); GXSWITCH_ENGINE=ebpf $(GO) run .ci/gotest.go -count=1 -timeout 9m \
+		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./internal/behaviour
+
 # The processor is emulated: it takes some minutes, and nothing in it is a figure
 # of speed.
 XEN_BENCH := bin/xen-bench
@@ -92,6 +98,13 @@ $(GOLANGCI):
 	@mkdir -p bin
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv bin/golangci-lint $@
+
+.PHONY: generate
+generate: ## compile the eBPF program anew (clang, libbpf's headers)
+	@.ci/deps clang llvm-strip
+	@[ -e /usr/include/bpf/bpf_helpers.h ] || { echo "missing: bpf/bpf_helpers.h" >&2; \
+		echo "hint: as root: apt-get install libbpf-dev" >&2; exit 1; }
+	$(GO) generate ./internal/fastpath
 
 .PHONY: fuzz
 fuzz: ## fuzz every Fuzz test for FUZZTIME each (default 20s)

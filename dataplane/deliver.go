@@ -13,7 +13,7 @@ func (w *worker) deliver(in, out *member, f *frame.Frame, vid uint16) {
 	}
 	if in.trusted && out.guard != nil && out.guard.Leased(f.Data(), w.now) {
 		out.leased(vid, w.now)
-		w.sw.leased.Store(true)
+		w.sw.leasesMoved()
 	}
 	if out.to != nil && !w.pace(out.to, in, f, vid, out.leavesTagged(vid)) {
 		return

@@ -44,6 +44,7 @@ func (s *Switch) PortStats() []PortStats {
 				lost := a.port.io.Lost()
 				st.RxPackets += lost
 				st.RxDrops[frame.RingFull] += lost
+				st.addFast(a.port)
 			}
 			all = append(all, st)
 		}
@@ -111,6 +112,10 @@ func (s *Switch) VLANStats() []VLANStats {
 			c := n.vlans[vid].Load()
 			if c != nil {
 				v.RxPackets, v.RxBytes = c.packets.Load(), c.bytes.Load()
+			}
+			if s.fast != nil {
+				packets, bytes := s.fast.VLANCounters(n.number, vid)
+				v.RxPackets, v.RxBytes = v.RxPackets+packets, v.RxBytes+bytes
 			}
 			named := false
 			for _, a := range s.attached {
@@ -215,6 +220,9 @@ func (s *Switch) FDB(network string) ([]FDBEntry, error) {
 	net := s.networks[network]
 	if net == nil {
 		return nil, fmt.Errorf("network %s: %w", network, ErrNoNetwork)
+	}
+	if s.fast != nil {
+		s.refresh()
 	}
 	entries := net.table.Entries(s.clock.Load())
 	list := make([]FDBEntry, 0, len(entries))

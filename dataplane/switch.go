@@ -30,6 +30,8 @@ type Switch struct {
 	losing atomic.Bool // a worker read of losses
 	leased atomic.Bool // a guard learned a lease: see LeasesChanged
 
+	fast *fast // nil without an engine in the kernel
+
 	unresolved chan Hop
 
 	workers []*worker
@@ -59,6 +61,9 @@ type attachment struct {
 type Options struct {
 	Workers int          // 0: one a CPU
 	Log     *slog.Logger // nil: slog.Default
+
+	Kernel Kernel       // the engine in the kernel; nil: none
+	Punts  []ports.Port // its ways to user space
 }
 
 // NetworkConfig is a network as the dataplane sees it.
@@ -149,6 +154,9 @@ func New(opt Options) (*Switch, error) {
 		s.workers = append(s.workers, w)
 		go w.loop()
 	}
+	if opt.Kernel != nil {
+		s.startFast(opt.Kernel, opt.Punts)
+	}
 	return s, nil
 }
 
@@ -163,6 +171,7 @@ func (s *Switch) Close() error {
 	}
 	close(s.ticker)
 	<-s.ticked
+	s.stopFast()
 	for _, w := range s.workers {
 		w.stop()
 	}
@@ -207,6 +216,7 @@ func (s *Switch) tick() {
 		}
 		s.mu.Unlock()
 		if second {
+			s.tickFast(now)
 			for _, n := range nets {
 				n.table.Age(now)
 				if gw := n.gateway.Load(); gw != nil && gw.NAT != nil {
@@ -236,7 +246,9 @@ func (s *Switch) AddNetwork(cfg NetworkConfig) error {
 	if s.networks[cfg.Name] != nil {
 		return fmt.Errorf("network %s: %w", cfg.Name, ErrExists)
 	}
-	s.networks[cfg.Name] = &network{cfg: cfg, table: fdb.New(fdb.Config{Limit: cfg.FDBLimit, Ageing: cfg.Ageing})}
+	n := &network{cfg: cfg, table: fdb.New(fdb.Config{Limit: cfg.FDBLimit, Ageing: cfg.Ageing})}
+	s.number(n)
+	s.networks[cfg.Name] = n
 	return nil
 }
 
@@ -268,11 +280,19 @@ func (s *Switch) DelNetwork(name string) error {
 		}
 	}
 	delete(s.networks, name)
+	if s.fast != nil {
+		return s.fast.DropNetwork(name)
+	}
 	return nil
 }
 
 // SetHostAddresses says which addresses are the host's own; see toHost.
 func (s *Switch) SetHostAddresses(addrs []netip.Addr) {
+	if s.fast != nil {
+		if err := s.fast.SetHostAddresses(addrs); err != nil {
+			s.log.Error("tell the kernel the host's addresses", "err", err)
+		}
+	}
 	set := make(map[netip.Addr]struct{}, len(addrs))
 	for _, a := range addrs {
 		set[a.Unmap().WithZone("")] = struct{}{}
@@ -286,7 +306,9 @@ func (s *Switch) SetHostAddresses(addrs []netip.Addr) {
 // publish replaces the view. When it returns, no frame is on its way that saw
 // an older one.
 func (s *Switch) publish() {
-	s.view.Store(s.build())
+	v := s.build()
+	s.tell(v)
+	s.view.Store(v)
 	if s.closed {
 		return
 	}
@@ -308,7 +330,9 @@ func (s *Switch) Attach(cfg PortConfig, io ports.Port) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("port %s: %w", cfg.Name, err), io.Close())
 	}
-	on.worker.call(func() { on.worker.add(on) })
+	if s.puntOf(io) == nil {
+		on.worker.call(func() { on.worker.add(on) })
+	}
 	return nil
 }
 
@@ -372,6 +396,9 @@ func (s *Switch) attach(cfg PortConfig, on *wire) error {
 	}
 	if on.worker == nil {
 		on.worker, on.id = s.leastLoaded(), s.freeWire()
+		if way := s.puntOf(on.io); way != nil {
+			on.worker = way.worker
+		}
 		s.wires = max(s.wires, int(on.id)+1)
 	}
 	on.members++
@@ -470,6 +497,11 @@ func (s *Switch) freeID() int {
 
 func (s *Switch) freeWire() int32 {
 	used := map[int32]bool{}
+	if s.fast != nil {
+		for _, on := range s.fast.punts {
+			used[on.id] = true
+		}
+	}
 	for on := range s.open() {
 		used[on.id] = true
 	}
@@ -557,7 +589,12 @@ func (s *Switch) Detach(name string) error {
 		s.networks[a.cfg.Network].table.RemovePort(id)
 		return nil
 	}
-	s.view.Store(s.build())
+	if f := a.port.fastPort(); f != nil {
+		s.failed(&member{cfg: a.cfg}, f.Disable())
+	}
+	v := s.build()
+	s.tell(v)
+	s.view.Store(v)
 	for _, w := range s.workers {
 		w.call(func() { w.remove(on) })
 	}

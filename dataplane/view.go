@@ -3,9 +3,11 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"gxswitch/fdb"
+	"gxswitch/internal/fastpath"
 	"gxswitch/internal/filter"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
@@ -29,6 +31,7 @@ func (r Role) String() string { return [...]string{"guest", "uplink", "host"}[r]
 type view struct {
 	ports   []*member // by fdb.PortID, nil where there is none
 	entries []*entry  // by wire.id, nil where there is none
+	fast    []*entry  // of the Kernel's ports, by their number
 	hosts   map[netip.Addr]struct{}
 	legs    map[string]*member // the host's, by network: see Locate
 }
@@ -42,6 +45,7 @@ type entry struct {
 	byVLAN *[4096]*member // where one is nil
 	rest   *member        // for what byVLAN does not have, untagged frames too; nil: refused
 	first  *member        // who counts what is refused
+	many   bool           // a way from the kernel: of no member, each frame says of which port it is
 	gates  []*member      // gateways that are asked first
 }
 
@@ -71,6 +75,9 @@ type member struct {
 
 // network outlives views.
 type network struct {
+	number   uint32     // the Kernel's; 0 without one
+	carrying sync.Mutex // held from the look into table to what the Kernel is told of it
+
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table
 	flooded atomic.Uint64
@@ -116,7 +123,9 @@ type port struct {
 	names    bool // its VLANs are few: see VLANStats
 	guard    *filter.Guard
 	storm    *filter.Storm
-	from, to *pacer // kept when a limit is lifted: they may hold frames
+	from, to *pacer         // kept when a limit is lifted: they may hold frames
+	rules    fastpath.Rules // that the Kernel follows, if told
+	told     bool
 }
 
 // counters of one port. Workers add to them once a batch and port.
@@ -145,6 +154,7 @@ func (s *Switch) build() *view {
 			v.legs[m.cfg.Network] = m
 		}
 	}
+	v.enterFast(s)
 	for _, e := range v.entries {
 		if e != nil && e.rest != nil {
 			e.rest.others = e.byVLAN

@@ -198,15 +198,23 @@ func (w *worker) turn() int {
 // forward takes the batch's runs through the switch and gives them back.
 func (w *worker) forward(v *view) {
 	for _, r := range w.runs {
-		if one := r.in.one; one != nil {
-			w.process(v, one, w.batch[r.off:r.end])
-		} else {
-			w.sort(v, r.in, w.batch[r.off:r.end])
-		}
+		w.enter(v, r.in, w.batch[r.off:r.end])
 	}
 	w.flush()
 	for _, r := range w.runs {
 		r.from.io.Release()
+	}
+}
+
+// enter takes the frames of one interface to the port that they are of.
+func (w *worker) enter(v *view, e *entry, frames []frame.Frame) {
+	switch {
+	case e.one != nil:
+		w.process(v, e.one, frames)
+	case e.many:
+		w.scatter(v, frames)
+	default:
+		w.sort(v, e, frames)
 	}
 }
 

@@ -16,15 +16,13 @@ import (
 // Two sockets, because a socket that is polled is woken at every frame it has
 // finished sending. No PACKET_QDISC_BYPASS: see docs/decisions/002.
 type Packet struct {
+	*Sender
 	ring receiveRing
-	tx   int // transmission socket
 
 	ifindex int
 	options PacketOptions
 	lost    atomic.Uint64
-
-	// sendmmsg is the system call, put aside for tests of kernels that refuse.
-	sendmmsg func(fd int, msgs []mmsghdr) (int, unix.Errno)
+	kept    atomic.Uint64
 }
 
 // PacketOptions say how to open an interface.
@@ -35,6 +33,10 @@ type PacketOptions struct {
 	// Slots is the length of the receive ring in frames, DefaultSlots if 0.
 	// It is rounded up to whole blocks.
 	Slots int
+	// Trunk is an interface that carries frames of many ports, each with the
+	// number of its port in an outer 802.1ad tag. Read takes the tag off, and
+	// Source of each frame is the number.
+	Trunk bool
 
 	deaf bool // hears nothing until receiveRing.hear
 }
@@ -44,36 +46,23 @@ var ErrTooOld = errors.New("needs Linux 5.15 or later")
 
 // OpenPacket opens the interface with that index. It needs CAP_NET_RAW.
 func OpenPacket(ifindex int, opt PacketOptions) (*Packet, error) {
-	p := &Packet{ifindex: ifindex, options: opt, tx: -1, sendmmsg: sendmmsg}
-	p.ring.fd = -1
-	err := p.open(opt)
+	p := &Packet{ifindex: ifindex, options: opt}
+	err := p.ring.open(ifindex, opt)
+	if err == nil {
+		p.Sender, err = openSender(ifindex)
+	}
 	if err != nil {
-		p.Close()
-		if errors.Is(err, unix.EPERM) {
-			err = fmt.Errorf("%w (raw sockets need root or CAP_NET_RAW)", err)
-		}
-		return nil, fmt.Errorf("open packet socket on interface %d: %w", ifindex, err)
+		_ = p.ring.close()
+		return nil, openError(ifindex, err)
 	}
 	return p, nil
 }
 
-func (p *Packet) open(opt PacketOptions) error {
-	if err := p.ring.open(p.ifindex, opt); err != nil {
-		return err
+func openError(ifindex int, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w (raw sockets need root or CAP_NET_RAW)", err)
 	}
-	// Protocol 0: this socket hears nothing.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	p.tx = fd
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
-		return fmt.Errorf("PACKET_VNET_HDR: %w", err)
-	}
-	// What one port may have under way downstream. SO_SNDBUFFORCE wants
-	// CAP_NET_ADMIN; without it the smaller default serves.
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20)
-	return unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: p.ifindex})
+	return fmt.Errorf("open packet socket on interface %d: %w", ifindex, err)
 }
 
 // FD implements Port.
@@ -88,8 +77,12 @@ func (p *Packet) Lost() uint64 {
 	if errno != 0 {
 		return p.lost.Load()
 	}
+	p.kept.Add(uint64(st.Packets - st.Drops))
 	return p.lost.Add(uint64(st.Drops))
 }
+
+// Kept is how many frames had found room in the ring when Lost was last called.
+func (p *Packet) Kept() uint64 { return p.kept.Load() }
 
 // Losing implements Port.
 func (p *Packet) Losing() bool { return p.ring.losing }
@@ -129,12 +122,7 @@ func (p *Packet) Resize(slots int) (*Exchange, error) {
 
 // Close implements Port.
 func (p *Packet) Close() error {
-	err := p.ring.close()
-	if p.tx >= 0 {
-		err = errors.Join(err, unix.Close(p.tx))
-		p.tx = -1
-	}
-	return err
+	return errors.Join(p.ring.close(), p.Sender.Close())
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }

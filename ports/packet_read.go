@@ -154,7 +154,10 @@ func (p *Packet) Read(batch []frame.Frame, buf *Buffers) int {
 			}
 		}
 		if status&unix.TP_STATUS_VLAN_VALID != 0 {
-			if h.vlanTPID == frame.EtherTypeVLAN {
+			if p.options.Trunk {
+				f.Source = h.vlanTCI
+				f.Untag() // the frame's own tag, which the other has pushed into it
+			} else if h.vlanTPID == frame.EtherTypeVLAN {
 				f.TCI, f.Tagged = h.vlanTCI, true
 			} else {
 				f.Raw = frame.Retag(mem, frame.TagLen, h.vlanTPID, h.vlanTCI)

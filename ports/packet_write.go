@@ -1,6 +1,7 @@
 package ports
 
 import (
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,58 @@ func NewScratch() *Scratch {
 	return s
 }
 
+// Sender sends frames on an interface, and hears none of it.
+type Sender struct {
+	fd int // -1 once closed
+
+	// sendmmsg is the system call, put aside for tests of kernels that refuse.
+	sendmmsg func(fd int, msgs []mmsghdr) (int, unix.Errno)
+}
+
+// OpenSender opens the interface with that index. It needs CAP_NET_RAW.
+func OpenSender(ifindex int) (*Sender, error) {
+	s, err := openSender(ifindex)
+	if err != nil {
+		return nil, openError(ifindex, err)
+	}
+	return s, nil
+}
+
+func openSender(ifindex int) (*Sender, error) {
+	// Protocol 0: this socket hears nothing.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{fd: fd, sendmmsg: sendmmsg}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("PACKET_VNET_HDR: %w", err)
+	}
+	// What one port may have under way downstream. SO_SNDBUFFORCE wants
+	// CAP_NET_ADMIN; without it the smaller default serves.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20)
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: ifindex}); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close releases the socket. Nobody may be writing.
+func (p *Sender) Close() error {
+	if p.fd < 0 {
+		return nil
+	}
+	err := unix.Close(p.fd)
+	p.fd = -1
+	return err
+}
+
 // Write implements Port. sendmmsg stops at the first frame it can't send and
 // tells why only when that frame is the first: it is skipped, counted, and the
 // rest sent on.
-func (p *Packet) Write(frames []Send, s *Scratch) Result {
+func (p *Sender) Write(frames []Send, s *Scratch) Result {
 	var r Result
 	for len(frames) > 0 {
 		n := min(len(frames), BatchSize)
@@ -45,7 +94,7 @@ func (p *Packet) Write(frames []Send, s *Scratch) Result {
 	return r
 }
 
-func (p *Packet) write(frames []Send, s *Scratch, r *Result) {
+func (p *Sender) write(frames []Send, s *Scratch, r *Result) {
 	for i := range frames {
 		raw, iov := frames[i].Frame.Raw, &s.iovs[i]
 		if !frames[i].Tagged {
@@ -58,7 +107,7 @@ func (p *Packet) write(frames []Send, s *Scratch, r *Result) {
 		s.msgs[i].hdr.Iovlen = 2
 	}
 	for done := 0; done < len(frames); {
-		n, errno := p.sendmmsg(p.tx, s.msgs[done:len(frames)])
+		n, errno := p.sendmmsg(p.fd, s.msgs[done:len(frames)])
 		for ; n > 0; n-- {
 			r.sent(&frames[done])
 			done++
@@ -92,7 +141,7 @@ func (p *Packet) write(frames []Send, s *Scratch, r *Result) {
 
 // segment sends a super-frame of a kind the kernel does not take, as the
 // frames of the wire.
-func (p *Packet) segment(f *Send, s *Scratch, r *Result) {
+func (p *Sender) segment(f *Send, s *Scratch, r *Result) {
 	if need := frame.VNetLen + frame.TagLen + f.Frame.Len; len(s.segment) < need {
 		s.segment = make([]byte, need)
 	}
@@ -106,7 +155,7 @@ func (p *Packet) segment(f *Send, s *Scratch, r *Result) {
 			return
 		}
 		setIovec(&iov, raw)
-		n, errno := p.sendmmsg(p.tx, one[:])
+		n, errno := p.sendmmsg(p.fd, one[:])
 		switch {
 		case n == 1:
 			r.Packets++

@@ -21,7 +21,7 @@ type kernel struct {
 	calls   int
 }
 
-func (k *kernel) port() *Packet { return &Packet{sendmmsg: k.sendmmsg} }
+func (k *kernel) port() *Packet { return &Packet{Sender: &Sender{sendmmsg: k.sendmmsg}} }
 
 func (k *kernel) sendmmsg(_ int, msgs []mmsghdr) (int, unix.Errno) {
 	k.calls++
@@ -280,7 +280,7 @@ func TestWriteAccountsForEveryFrame(t *testing.T) {
 }
 
 func TestWriteDoesNotAllocate(t *testing.T) {
-	p := &Packet{sendmmsg: func(_ int, msgs []mmsghdr) (int, unix.Errno) { return len(msgs), 0 }}
+	p := &Sender{sendmmsg: func(_ int, msgs []mmsghdr) (int, unix.Errno) { return len(msgs), 0 }}
 	var frames []Send
 	for i := range BatchSize {
 		s := sending(t, noVNet, plain(i))

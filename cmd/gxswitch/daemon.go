@@ -15,12 +15,16 @@ func runDaemon(ctx context.Context, o daemonOptions) error {
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return err
 	}
-	return daemon.Run(ctx, daemon.Options{
+	opt := daemon.Options{
 		ConfigFile:     o.config,
 		ConfigRequired: o.config != defaultConfig,
 		RunDir:         o.runDir,
 		StateDir:       o.stateDir,
 		Engine:         o.engine,
 		Log:            slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-	})
+	}
+	if o.flush {
+		return daemon.Flush(opt)
+	}
+	return daemon.Run(ctx, opt)
 }

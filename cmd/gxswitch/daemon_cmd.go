@@ -8,6 +8,7 @@ type daemonOptions struct {
 	runDir   string // where control.sock is
 	stateDir string // what a crash must not lose
 	engine   string // auto, afpacket or ebpf
+	flush    bool   // remove what a daemon left in the kernel, and end
 	logLevel string // debug, info, warn or error
 }
 
@@ -20,9 +21,14 @@ func newDaemonCommand() *cobra.Command {
 		Short: "Be the switch",
 		Long: `Runs the switch until SIGTERM or ^C. It logs "ready" once its control socket,
 control.sock in the run directory, answers and every configured port whose
-interface exists is attached. SIGHUP reads the configuration again.`,
+interface exists is attached. SIGHUP reads the configuration again.
+
+The engine ebpf forwards in the kernel what the switch has decided. It goes on
+when the daemon is killed, until the next one takes over or --flush ends it.
+afpacket moves every frame itself. auto is afpacket for now.`,
 		Example: `  gxswitch daemon
-  gxswitch daemon --config ./lab.toml --run-dir /tmp/lab --state-dir /tmp/lab`,
+  gxswitch daemon --config ./lab.toml --run-dir /tmp/lab --state-dir /tmp/lab
+  gxswitch daemon --flush`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := notEmpty(cmd, "config", "run-dir", "state-dir"); err != nil {
@@ -36,9 +42,10 @@ interface exists is attached. SIGHUP reads the configuration again.`,
 	flags.StringVar(&o.config, "config", defaultConfig, "configuration `FILE`; conf.d is looked for beside it")
 	flags.StringVar(&o.runDir, "run-dir", "/run/gxswitch", "`DIR` of the control socket")
 	flags.StringVar(&o.stateDir, "state-dir", "/var/lib/gxswitch", "`DIR` of what must survive a crash")
-	flags.Var(engine, "engine", "what moves the frames: auto or afpacket")
+	flags.Var(engine, "engine", "what moves the frames: auto, afpacket or ebpf")
+	flags.BoolVar(&o.flush, "flush", false, "remove what a daemon that was killed left forwarding in the kernel, and end")
 	flags.Var(level, "log-level", "debug, info, warn or error")
-	complete(cmd, "engine", "auto", "afpacket")
+	complete(cmd, "engine", "auto", "afpacket", "ebpf")
 	complete(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }

@@ -26,9 +26,13 @@ func newStatusCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(s, func(b *strings.Builder) {
+				engine := s.Engine
+				if s.EngineReason != "" {
+					engine += " (" + s.EngineReason + ")"
+				}
 				all := []field{
 					{"version", s.Version},
-					{"engine", s.Engine},
+					{"engine", engine},
 					{"uptime", time.Duration(s.UptimeS) * time.Second},
 					{"pid", s.PID},
 					{"networks", s.Networks},

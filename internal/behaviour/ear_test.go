@@ -62,7 +62,8 @@ func hear(t *testing.T, ns *testnet.NS, i int) ear {
 func (e ear) until(t *testing.T, from raw, tcis ...uint16) [][]byte {
 	t.Helper()
 	last := ethernet(e.mac, from.mac, sentinel, 46)
-	order.NativeEndian.PutUint64(last[14:], rand.Uint64())
+	order.BigEndian.PutUint16(last[16:], 0x88b6) // behind what looks like a tag
+	order.NativeEndian.PutUint64(last[18:], rand.Uint64())
 	from.send(t, tagged(last, tcis...))
 	var heard [][]byte
 	b, oob := make([]byte, 1<<16), make([]byte, 64)

@@ -65,7 +65,11 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	n := nettest.Test(t, "bh")
-	return &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
+	l := &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
+	if engine() != "afpacket" {
+		mountBPF(t, l.path("run"))
+	}
+	return l
 }
 
 // guest hangs a guest with 10.9.0.i/24 and MAC 02:00:00:00:00:i on port pi.
@@ -98,6 +102,15 @@ type daemon struct {
 	log  *logBuffer
 	done chan struct{}
 	err  error
+}
+
+func (d *daemon) running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
 }
 
 type logBuffer struct {
@@ -135,7 +148,7 @@ func (l *lab) start(toml string) *daemon {
 }
 
 func (l *lab) daemonArgs() []string {
-	args := []string{"daemon", "--run-dir", l.path("run"), "--state-dir", l.path("state")}
+	args := []string{"daemon", "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", engine()}
 	if l.etc == "" {
 		args = append(args, "--config", l.path("gxswitch.toml"))
 	}

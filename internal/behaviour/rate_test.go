@@ -117,6 +117,25 @@ func TestRateIsKept(t *testing.T) {
 // the first second left out.
 func iperf(t *testing.T, from, to *testnet.NS, ip string, more ...string) float64 {
 	t.Helper()
+	end := iperfServer(t, to, ip)
+	out := mustRun(t, from, append([]string{"iperf3", "-c", ip, "-J", "-O", "1", "-t", "2"}, more...)...)
+	end()
+	var result struct {
+		End struct {
+			SumReceived struct {
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return result.End.SumReceived.BitsPerSecond
+}
+
+// iperfServer waits for one client; end is to be called when that is through.
+func iperfServer(t *testing.T, to *testnet.NS, ip string) (end func()) {
+	t.Helper()
 	server := to.Command(t.Context(), "iperf3", "-s", "-1", "-B", ip, "--forceflush")
 	log, err := server.StdoutPipe()
 	if err != nil {
@@ -140,19 +159,7 @@ func iperf(t *testing.T, from, to *testnet.NS, ip string, more ...string) float6
 			}
 		}
 	}()
-	out := mustRun(t, from, append([]string{"iperf3", "-c", ip, "-J", "-O", "1", "-t", "2"}, more...)...)
-	_ = server.Wait()
-	var result struct {
-		End struct {
-			SumReceived struct {
-				BitsPerSecond float64 `json:"bits_per_second"`
-			} `json:"sum_received"`
-		} `json:"end"`
-	}
-	if err := json.Unmarshal([]byte(out), &result); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return result.End.SumReceived.BitsPerSecond
+	return func() { _ = server.Wait() }
 }
 
 // TCP comes to what the rate leaves it after headers, and super-frames pass a

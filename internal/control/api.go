@@ -14,14 +14,15 @@ import (
 
 // Status answers GET /v1/status.
 type Status struct {
-	Version  string `json:"version"`
-	Engine   string `json:"engine"`   // afpacket or ebpf
-	UptimeS  int64  `json:"uptime_s"` // seconds since the daemon was ready
-	PID      int    `json:"pid"`
-	Networks int    `json:"networks"`
-	Ports    int    `json:"ports"` // attached and absent, without host legs' inner ends
-	Workers  int    `json:"workers"`
-	Config   string `json:"config"` // the file in force, "" without one
+	Version      string `json:"version"`
+	Engine       string `json:"engine"`                  // afpacket or ebpf
+	EngineReason string `json:"engine_reason,omitempty"` // why it is not ebpf, where that was tried
+	UptimeS      int64  `json:"uptime_s"`                // seconds since the daemon was ready
+	PID          int    `json:"pid"`
+	Networks     int    `json:"networks"`
+	Ports        int    `json:"ports"` // attached and absent, without host legs' inner ends
+	Workers      int    `json:"workers"`
+	Config       string `json:"config"` // the file in force, "" without one
 
 	Problems []string `json:"problems,omitempty"` // of networks, each with its name
 }

@@ -24,15 +24,12 @@ import (
 // The manager is what the control socket serves.
 var _ control.Switch = (*manager)(nil)
 
-// engineName is the only engine of this version.
-const engineName = "afpacket"
-
 // Status implements control.Switch.
 func (m *manager) Status() control.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return control.Status{
-		Version: version.String(), Engine: engineName, UptimeS: int64(time.Since(m.started) / time.Second),
+		Version: version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
 		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
 		Problems: m.networkProblems(),
 	}

@@ -37,6 +37,7 @@ func (m *manager) portRows() []control.Port {
 			row.VLAN = vlanText(uplinkVLANs(m.networks[w.spec.Network].spec))
 		}
 		row.State, row.Problem, row.MTU = "absent", m.problems[w.spec.Name], w.spec.MTU
+		row.Engine = m.engineName()
 		if l, ok := m.linkByName(w.spec.Name); ok {
 			row.State, row.IfIndex, row.MTU = "down", l.Index, l.MTU
 		}
@@ -53,6 +54,7 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	spec := p.want.spec
 	spec.Network = network
 	row := newRow(spec, p.role, p.want.source)
+	row.Engine = p.engine()
 	l := p.link
 	switch p.role {
 	case dataplane.Host:
@@ -97,7 +99,7 @@ func newRow(spec config.Port, role dataplane.Role, source string) control.Port {
 		Name: spec.Name, Network: spec.Network, Role: role.String(), MAC: spec.MAC, Label: spec.Label,
 		VLAN: vlanText(spec.VLAN), RateFromBy: "gxswitch", RateFrom: rateText(spec.RateFrom), RateTo: rateText(spec.RateTo),
 		IP: []string{}, LearnedIP: []string{}, AntiSpoof: spec.Antispoof.String(), MACLimit: spec.MACLimit, Isolated: spec.Isolated,
-		Engine: engineName, Source: source,
+		Source: source,
 	}
 	for _, a := range spec.IP {
 		row.IP = append(row.IP, a.String())

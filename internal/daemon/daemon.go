@@ -41,13 +41,6 @@ type Options struct {
 // with the routes that others put there, are gone.
 func Run(ctx context.Context, opt Options) (err error) {
 	log := opt.Log
-	switch opt.Engine {
-	case "auto", "afpacket", "":
-	case "ebpf":
-		return control.Errorf(control.CodeRefused, "engine ebpf is not in this version").WithHint("--engine afpacket, or auto")
-	default:
-		return control.Errorf(control.CodeUsage, "engine %q: want auto, afpacket or ebpf", opt.Engine)
-	}
 	cfg, err := loadConfig(opt, log)
 	if err != nil {
 		return err
@@ -85,12 +78,25 @@ func Run(ctx context.Context, opt Options) (err error) {
 		workers = runtime.NumCPU()
 	}
 	runtime.GOMAXPROCS(workers + 2)
-	sw, err := dataplane.New(dataplane.Options{Workers: workers, Log: log})
+	kernel, reason, err := openEngine(opt, workers)
+	if err != nil {
+		return err
+	}
+	swOptions := dataplane.Options{Workers: workers, Log: log}
+	if kernel != nil {
+		defer func() { err = errors.Join(err, kernel.Close()) }()
+		swOptions.Kernel = kernel
+		for _, p := range kernel.Punts() {
+			swOptions.Punts = append(swOptions.Punts, p)
+		}
+	}
+	sw, err := dataplane.New(swOptions)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sw.Close()) }()
 	m := newManager(sw, log, opt.StateDir)
+	m.kernel, m.engineReason = kernel, reason
 	m.file = opt.ConfigFile
 
 	var watchers sync.WaitGroup
@@ -141,7 +147,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer stopServing()
 	go func() { served <- server.Serve(serving, m) }()
 
-	log.Info("ready", "version", version.String(), "engine", engineName, "workers", workers, "socket", socket)
+	log.Info("ready", "version", version.String(), "engine", m.engineName(), "workers", workers, "socket", socket)
 	if err := notify("READY=1"); err != nil {
 		log.Warn("tell the service manager", "err", err)
 	}
@@ -149,7 +155,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	select {
 	case <-ctx.Done():
 	case <-successor:
-		putBack = m.handOver
+		putBack = func() {
+			m.handOver()
+			if kernel != nil {
+				kernel.Leave()
+			}
+		}
 	case err = <-served:
 		served <- nil
 	}

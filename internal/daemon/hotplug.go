@@ -98,7 +98,7 @@ func (m *manager) plugTogether(calls []*plugging) {
 			joining = append(joining, c.opening)
 		}
 	}
-	openAll(joining)
+	m.openAll(joining)
 	for _, c := range calls {
 		if c.err == nil && c.opening != nil {
 			c.err = m.join(c.opening)

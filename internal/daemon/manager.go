@@ -15,11 +15,15 @@ import (
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
 	"gxswitch/internal/control"
+	"gxswitch/internal/fastpath"
 	"gxswitch/internal/host"
 )
 
 // manager holds what is wanted and what there is, and closes the gap.
 type manager struct {
+	kernel       *fastpath.Engine // nil: afpacket moves the frames
+	engineReason string           // why, where another was wanted
+
 	sw       *dataplane.Switch
 	log      *slog.Logger
 	stateDir string
@@ -69,7 +73,8 @@ type port struct {
 	link    host.Link
 	role    dataplane.Role
 	want    want
-	members []string // the networks it is a port of: one, but of an uplink there may be more
+	members []string       // the networks it is a port of: one, but of an uplink there may be more
+	fast    *fastpath.Port // nil: afpacket moves its frames
 }
 
 // name is what users call the port. The host's leg is called by the end that
@@ -177,6 +182,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 		m.links[l.Index] = l
 	}
 	m.settle(links...)
+	m.adopted()
 	m.adoptGuards()
 	for index := range m.touched { // a predecessor's ports that nobody wants now
 		if m.ports[index] == nil {
@@ -314,6 +320,9 @@ func (m *manager) wantedMTU(spec config.Port) int {
 }
 
 func (m *manager) membership(l host.Link) (want, bool) {
+	if fastpath.Owns(l.Name) {
+		return want{}, false
+	}
 	up := want{role: dataplane.Uplink, spec: config.Port{Name: l.Name}}
 	for _, n := range m.networks {
 		switch l.Name {

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"gxswitch/dataplane"
+	"gxswitch/internal/fastpath"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/host"
 	"gxswitch/ports"
@@ -26,7 +27,7 @@ func (m *manager) settle(links ...host.Link) {
 			joining = append(joining, o)
 		}
 	}
-	openAll(joining)
+	m.openAll(joining)
 	for _, o := range joining {
 		m.problem(o.link.Name, o.want, m.join(o))
 	}
@@ -141,7 +142,7 @@ func (m *manager) attach(l host.Link, w want) error {
 	if err != nil {
 		return err
 	}
-	openAll([]*opening{o})
+	m.openAll([]*opening{o})
 	return m.join(o)
 }
 
@@ -200,17 +201,11 @@ func (m *manager) prepare(l host.Link, w want) (_ *opening, err error) {
 }
 
 // openAll opens the sockets of several ports side by side.
-func openAll(all []*opening) {
+func (m *manager) openAll(all []*opening) {
 	var wg sync.WaitGroup
 	for _, o := range all {
 		wg.Go(func() {
-			promiscuous := o.want.role == dataplane.Uplink || o.link.Kind == ""
-			p, err := ports.OpenPacket(o.link.Index, ports.PacketOptions{Promiscuous: promiscuous})
-			if err != nil {
-				o.err = err
-				return
-			}
-			o.io = p
+			o.io, o.err = m.openPort(o.link, o.want.role)
 		})
 	}
 	wg.Wait()
@@ -222,6 +217,7 @@ func (m *manager) join(o *opening) error {
 	err := o.err
 	if err == nil {
 		p := &port{link: l, role: w.role, want: w}
+		p.fast, _ = o.io.(*fastpath.Port)
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
 			m.ports[l.Index] = p
@@ -353,6 +349,7 @@ func (m *manager) portMTU(l host.Link, w want) int {
 func (m *manager) update(p *port, l host.Link, w want) {
 	changed := !p.want.equal(w)
 	p.link, p.want = l, w
+	m.look(p)
 	if changed {
 		if mtu := m.portMTU(l, w); mtu != l.MTU {
 			if err := host.SetMTU(l.Index, mtu); err != nil {

@@ -39,6 +39,9 @@ type Frame struct {
 	TCI uint16
 	// Tagged tells a frame that came with an 802.1Q tag, be its VID 0.
 	Tagged bool
+	// Source is the number of the port it came from, on a wire that carries the
+	// frames of many.
+	Source uint16
 	// Truncated tells that the port could not take all of it; only the first
 	// bytes are in Raw, and the frame can't be sent on.
 	Truncated bool
@@ -55,7 +58,7 @@ type Frame struct {
 
 // Reset prepares the slot for the next frame.
 func (f *Frame) Reset(raw []byte) {
-	f.Raw, f.TCI, f.Tagged, f.Truncated, f.hasTagged = raw, 0, false, false, false
+	f.Raw, f.TCI, f.Tagged, f.Source, f.Truncated, f.hasTagged = raw, 0, false, 0, false, false
 }
 
 // Data is the frame from its destination MAC on, without outer 802.1Q tag.

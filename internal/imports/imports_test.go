@@ -52,8 +52,11 @@ var house = []room{
 		kernel: "a port is a packet socket"},
 	{path: "ports/porttest", uses: "internal/frame ports",
 		kernel: "the suite polls a port's descriptor as a worker does"},
-	{path: "dataplane", uses: "fdb internal/filter internal/frame internal/gateway internal/vlan nat ports shaping",
+	{path: "dataplane", uses: "fdb internal/fastpath internal/filter internal/frame internal/gateway internal/vlan nat ports shaping",
 		kernel: "a worker waits, in worker.go and rest.go: epoll, ppoll and eventfd, on descriptors that ports gave it"},
+
+	{path: "internal/fastpath", uses: "fdb internal/frame internal/vlan ports",
+		kernel: "it is the engine in the kernel"},
 
 	{path: "internal/config", uses: "internal/filter internal/frame internal/lease internal/vlan nat shaping", libs: "github.com/pelletier/go-toml/v2"},
 	{path: "internal/host", uses: "internal/frame",
@@ -62,7 +65,7 @@ var house = []room{
 		kernel: "the peer's credentials, the socket's lock and its mode"},
 	{path: "internal/control/controltest", uses: "internal/control internal/filter internal/frame internal/vlan shaping"},
 	{path: "internal/daemon",
-		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/filter internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan internal/xen nat ports shaping",
+		uses:   "dataplane fdb internal/config internal/control internal/dhcpd internal/dnsd internal/fastpath internal/filter internal/frame internal/gateway internal/host internal/lease internal/version internal/vlan internal/xen nat ports shaping",
 		kernel: "signals, and one raw socket that is opened and closed to learn whether it may"},
 	{path: "internal/dhcpd", uses: "internal/frame internal/lease",
 		libs:   "github.com/insomniacslk/dhcp/dhcpv4 github.com/insomniacslk/dhcp/iana golang.org/x/net/bpf",

@@ -1,0 +1,468 @@
+package dataplane
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"gxswitch/fdb"
+	"gxswitch/internal/fastpath"
+	"gxswitch/internal/filter"
+	"gxswitch/internal/frame"
+	"gxswitch/ports"
+)
+
+// Kernel is the engine in the kernel: internal/fastpath, or what a test puts in
+// its place. It forwards what the switch has decided; the switch tells it what
+// that is, and stays the truth.
+type Kernel interface {
+	Network(name string) (uint32, error)
+	DropNetwork(name string) error
+	SetHostAddresses([]netip.Addr) error
+
+	// Put and Delete say behind which port an address is. Entries tells what it
+	// knows, and when it has last seen a frame of each.
+	Put(network uint32, k fdb.Key, port uint16, ageSeconds int64) error
+	Delete(network uint32, k fdb.Key) error
+	Entries(func(fastpath.Entry)) error
+
+	VLANCounters(network uint32, vlan uint16) (packets, bytes uint64)
+
+	// Settle is called each second; see fastpath.Engine.
+	Settle()
+}
+
+// FastPort is a port of the Kernel's. What the Kernel does not decide comes by
+// one of the ways to user space (Options.Punts), with Number for a Source.
+type FastPort interface {
+	ports.Port
+	Number() uint16
+	Punt() int // which of Options.Punts
+	SetRules(fastpath.Rules) error
+	SetAddresses([]netip.Addr) error
+	Counters() fastpath.Counters
+	Disable() error
+}
+
+// fast is what the switch has for the Kernel; nil without one.
+type fast struct {
+	Kernel
+	punts   []*wire
+	changed chan struct{}                    // something for follow to do
+	owners  map[*network]map[frame.MAC]owner // as of the last view; guarded by Switch.mu
+	stale   map[*network]bool                // networks to compare with the Kernel's; guarded by Switch.mu
+	leased  atomic.Bool                      // guards learned addresses
+	stop    chan struct{}                    // closed to end follow
+	ended   chan struct{}                    // closed when it has
+}
+
+// owner is a guest that is held to a MAC, or nobody where two are.
+type owner struct{ port, twin *port }
+
+// fastPort is m's, nil without one.
+func (p *port) fastPort() FastPort {
+	f, _ := p.io.(FastPort)
+	return f
+}
+
+// startFast opens the ways to user space, one a worker, and follows the tables.
+func (s *Switch) startFast(k Kernel, punts []ports.Port) {
+	s.fast = &fast{
+		Kernel: k, changed: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		owners: map[*network]map[frame.MAC]owner{}, stale: map[*network]bool{},
+	}
+	for i, io := range punts {
+		on := &wire{id: int32(i), io: io, worker: s.workers[i%len(s.workers)]}
+		s.fast.punts = append(s.fast.punts, on)
+		s.wires = i + 1
+	}
+	s.view.Store(s.build())
+	for _, on := range s.fast.punts {
+		on.worker.call(func() { on.worker.add(on) })
+	}
+	go s.follow()
+}
+
+// puntOf is the way that an interface's frames take; nil: it has its own ring.
+func (s *Switch) puntOf(io ports.Port) *wire {
+	f, ok := io.(FastPort)
+	if !ok || s.fast == nil {
+		return nil
+	}
+	return s.fast.punts[f.Punt()]
+}
+
+// number gives the network its number; 0 where the Kernel has none for it.
+func (s *Switch) number(n *network) {
+	if s.fast == nil {
+		return
+	}
+	var err error
+	if n.number, err = s.fast.Network(n.cfg.Name); err != nil {
+		s.log.Warn("the kernel does not forward for the network", "network", n.cfg.Name, "err", err)
+	}
+	n.table.Follow(s.fast.kick, func(k fdb.Key) {
+		n.carrying.Lock()
+		defer n.carrying.Unlock()
+		s.carried(n, k, s.fast.Delete(n.number, k))
+	})
+}
+
+// enterFast notes where frames of the Kernel's ports come in.
+func (v *view) enterFast(s *Switch) {
+	if s.fast == nil {
+		return
+	}
+	for _, on := range s.fast.punts {
+		v.entries[on.id] = &entry{wire: on, many: true}
+	}
+	for _, e := range v.entries {
+		if e == nil || e.many {
+			continue
+		}
+		if f, ok := e.wire.io.(FastPort); ok {
+			for n := int(f.Number()); len(v.fast) <= n; {
+				v.fast = append(v.fast, nil)
+			}
+			v.fast[f.Number()] = e
+		}
+	}
+}
+
+// fastEntry is where the frames of a port of the Kernel's come in; nil if it is
+// gone.
+func (v *view) fastEntry(number uint16) *entry {
+	if int(number) < len(v.fast) {
+		return v.fast[number]
+	}
+	return nil
+}
+
+// scatter gives the frames of a way to user space to the ports they came from,
+// in stretches that belong together.
+func (w *worker) scatter(v *view, frames []frame.Frame) {
+	for len(frames) > 0 {
+		n := 1
+		for n < len(frames) && frames[n].Source == frames[0].Source {
+			n++
+		}
+		if e := v.fastEntry(frames[0].Source); e != nil {
+			w.enter(v, e, frames[:n])
+		}
+		frames = frames[n:]
+	}
+}
+
+// tell makes the Kernel follow a view that is about to be published, so that what
+// the view forbids is forbidden once it is; s.mu is held.
+func (s *Switch) tell(v *view) {
+	if s.fast == nil {
+		return
+	}
+	for _, e := range v.fast {
+		if e == nil {
+			continue
+		}
+		f := e.wire.io.(FastPort)
+		r := fastpath.Rules{}
+		if e.one != nil {
+			var addrs []netip.Addr
+			r, addrs = s.rules(v, e.one)
+			if r.Addressed {
+				s.failed(e.first, f.SetAddresses(addrs))
+			}
+		}
+		if p := e.first.port; !p.told || p.rules != r {
+			err := f.SetRules(r)
+			s.failed(e.first, err)
+			p.rules, p.told = r, err == nil
+		}
+	}
+	now := map[*network]map[frame.MAC]owner{}
+	for _, m := range v.ports {
+		if m == nil || now[m.net] != nil {
+			continue
+		}
+		now[m.net] = map[frame.MAC]owner{}
+		for mac, of := range owners(m.all) {
+			o := owner{}
+			if of != nil {
+				o.port = of.port
+				if of.twin != nil {
+					o.twin = of.twin.port
+				}
+			}
+			now[m.net][mac] = o
+		}
+		if !maps.Equal(now[m.net], s.fast.owners[m.net]) {
+			s.fast.stale[m.net] = true
+			s.fast.kick()
+		}
+	}
+	s.fast.owners = now
+}
+
+func (s *Switch) failed(m *member, err error) {
+	if err != nil {
+		s.log.Error("tell the kernel what the port may", "port", m.cfg.Name, "err", err)
+	}
+}
+
+// rules are what the Kernel may do with a port's frames: what it can't check as
+// the pipeline does, it leaves to the pipeline.
+func (s *Switch) rules(v *view, m *member) (r fastpath.Rules, addrs []netip.Addr) {
+	r = fastpath.Rules{
+		Network: m.net.number, VLANs: m.vlans, MaxLen: m.maxLen, Isolated: m.cfg.Isolated, HostOnly: m.noWay,
+		From: m.net.number != 0 && m.cfg.RateFrom.IsZero(),
+		To:   m.net.number != 0 && m.cfg.Up && m.cfg.RateTo.IsZero(),
+	}
+	switch {
+	case m.cfg.Role == Uplink:
+		r.MAC = m.cfg.Local
+	case m.cfg.Role == Host && (m.way != nil || m.gates != nil):
+		r.To = false // what is for the host's MAC may be the gateway's
+	}
+	if m.twin != nil {
+		if f := m.twin.port.fastPort(); f != nil {
+			r.Twin = f.Number()
+		}
+	}
+	if m.guard == nil {
+		return r, nil
+	}
+	r.Snooped = true // for leases, see deliver
+	p := m.guard.Policy()
+	r.Guarded = p.Antispoof != filter.Off || p.RAGuard || p.DHCPGuard
+	if p.Antispoof != filter.Off {
+		r.Held, r.MAC = true, m.guard.MAC()
+		r.From = r.From && !r.MAC.IsZero() // the guard learns it from the first frame
+	}
+	if p.Antispoof == filter.MACIP {
+		r.Addressed, addrs = true, m.guard.Addresses(s.clock.Load())
+	}
+	return r, addrs
+}
+
+// kick wakes follow.
+func (f *fast) kick() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// leasesMoved makes the Kernel follow what guards have learned.
+func (s *Switch) leasesMoved() {
+	s.leased.Store(true)
+	if s.fast != nil {
+		s.fast.leased.Store(true)
+		s.fast.kick()
+	}
+}
+
+// follow carries the tables' changes to the Kernel, as they come.
+func (s *Switch) follow() {
+	defer close(s.fast.ended)
+	var keys []fdb.Key
+	for {
+		select {
+		case <-s.fast.stop:
+			return
+		case <-s.fast.changed:
+		}
+		s.mu.Lock()
+		v := s.view.Load()
+		if s.fast.leased.Swap(false) {
+			s.tell(v)
+		}
+		nets := make([]*network, 0, len(s.networks))
+		for _, n := range s.networks {
+			nets = append(nets, n)
+		}
+		stale := s.fast.stale
+		s.fast.stale = map[*network]bool{}
+		s.mu.Unlock()
+		for _, n := range nets {
+			var all bool
+			if keys, all = n.table.Changes(keys[:0]); all || stale[n] {
+				s.compare(v, n)
+				continue
+			}
+			for _, k := range keys {
+				s.carry(v, n, k, 0)
+			}
+		}
+	}
+}
+
+// carry makes the Kernel know what the table says of one station. One that moves
+// meanwhile is deleted after it: see number.
+func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
+	n.carrying.Lock()
+	defer n.carrying.Unlock()
+	if number, ok := v.known(n, k); ok {
+		s.carried(n, k, s.fast.Put(n.number, k, number, ageSeconds))
+	} else {
+		s.carried(n, k, s.fast.Delete(n.number, k))
+	}
+}
+
+func (s *Switch) carried(n *network, k fdb.Key, err error) {
+	if err != nil {
+		s.log.Error("tell the kernel of an address", "network", n.cfg.Name, "mac", k.MAC(), "err", err)
+	}
+}
+
+// known is the number of the port behind which the Kernel may know the station.
+// None, where that is not the Kernel's, or where the station's address belongs to
+// another guest: the pipeline refuses its frames whatever the table says.
+func (v *view) known(n *network, k fdb.Key) (uint16, bool) {
+	id, ok := n.table.Lookup(k)
+	if !ok || int(id) >= len(v.ports) || v.ports[id] == nil || v.ports[id].net != n {
+		return 0, false
+	}
+	m := v.ports[id]
+	f := m.port.fastPort()
+	if f == nil || n.number == 0 {
+		return 0, false
+	}
+	if e := v.entry(m.port.wire); e == nil || e.one != m {
+		return 0, false
+	}
+	if owner := m.owners[k.MAC()]; owner != nil && owner != m && owner != m.twin {
+		return 0, false
+	}
+	return f.Number(), true
+}
+
+// compare makes the Kernel know what the table says, and no more.
+func (s *Switch) compare(v *view, n *network) {
+	has := map[fdb.Key]bool{}
+	for _, e := range n.table.Entries(s.clock.Load()) {
+		s.carry(v, n, e.Key, e.AgeSeconds)
+		has[e.Key] = true
+	}
+	var gone []fdb.Key
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		if e.Network == n.number && !has[e.Key] {
+			gone = append(gone, e.Key)
+		}
+	})
+	if err != nil {
+		s.log.Error("compare addresses with the kernel's", "network", n.cfg.Name, "err", err)
+	}
+	for _, k := range gone {
+		s.carry(v, n, k, 0)
+	}
+}
+
+// refresh notes which stations the Kernel has seen.
+func (s *Switch) refresh() {
+	v, now := s.view.Load(), s.clock.Load()
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		if at := v.fastEntry(e.Port); at != nil && at.one != nil && at.one.net.number == e.Network {
+			at.one.net.table.Refresh(e.Key, at.one.id, now-e.AgeSeconds)
+		}
+	})
+	if err != nil {
+		s.log.Error("read what the kernel has seen", "err", err)
+	}
+}
+
+// refreshEvery is how often what the Kernel has seen is read before entries are
+// aged: an eighth of the ageing time, as this is all that it must be exact to.
+func refreshEvery(ageing time.Duration) int64 {
+	if ageing <= 0 {
+		ageing = fdb.DefaultAgeing
+	}
+	return min(max(int64(ageing/time.Second)/8, 1), 10)
+}
+
+// tickFast is tick's part for the Kernel, each second before entries are aged.
+func (s *Switch) tickFast(now int64) {
+	if s.fast == nil {
+		return
+	}
+	s.fast.Settle()
+	s.mu.Lock()
+	every := int64(10)
+	for _, n := range s.networks {
+		every = min(every, refreshEvery(n.cfg.Ageing))
+	}
+	s.tell(s.view.Load()) // leases end, guards learn
+	for _, on := range s.fast.punts {
+		if on.losing.Swap(false) {
+			s.watchRing(on, fmt.Sprintf("way to user space %d", on.id), 1)
+		}
+	}
+	s.mu.Unlock()
+	if now%every == 0 {
+		s.refresh()
+	}
+}
+
+// Adopt enters the stations that the Kernel knows from before this switch, once
+// all ports are attached, and makes it forget those that it may not know.
+func (s *Switch) Adopt() {
+	if s.fast == nil {
+		return
+	}
+	s.mu.Lock()
+	nets := map[uint32]*network{}
+	for _, n := range s.networks {
+		nets[n.number] = n
+		s.fast.stale[n] = true
+	}
+	s.mu.Unlock()
+	v, now := s.view.Load(), s.clock.Load()
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		n, at := nets[e.Network], v.fastEntry(e.Port)
+		if n == nil || at == nil || at.one == nil || at.one.net != n {
+			return
+		}
+		if m := at.one; m.owners == nil || !m.steals(append(make([]byte, 6), macOf(e.Key)...)) {
+			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
+		}
+	})
+	if err != nil {
+		s.log.Error("adopt addresses", "err", err)
+	}
+	s.fast.kick()
+}
+
+func macOf(k fdb.Key) []byte {
+	m := k.MAC()
+	return m[:]
+}
+
+// addFast adds what the Kernel counted. On an interface that several networks
+// share it decides nothing, and what was lost is of one of them.
+func (st *PortStats) addFast(p *port) {
+	f := p.fastPort()
+	if f == nil {
+		return
+	}
+	c := f.Counters()
+	st.RxPackets += c.RxPackets
+	st.RxBytes += c.RxBytes
+	st.TxPackets += c.TxPackets
+	st.TxBytes += c.TxBytes
+	st.Forwarded += c.Forwarded
+	st.Consumed += c.Consumed
+	st.RxDrops[frame.VLANDenied] += c.VLANDenied
+	st.RxDrops[frame.SpoofMAC] += c.SpoofMAC
+	st.RxDrops[frame.SamePort] += c.SamePort
+	st.RxDrops[frame.Isolated] += c.Isolated
+	st.RxDrops[frame.RingFull] += c.RingFull
+	st.RxDrops[frame.UnsupportedGSO] += c.UnsupportedGSO
+}
+
+// stopFast ends follow.
+func (s *Switch) stopFast() {
+	if s.fast != nil {
+		close(s.fast.stop)
+		<-s.fast.ended
+	}
+}

@@ -1,0 +1,81 @@
+package fastpath
+
+import (
+	"bytes"
+	"errors"
+)
+
+// adopt reads what a predecessor left: the numbers of its networks and ports, and
+// the links. Its addresses and counters are where they were.
+func (e *Engine) adopt() error {
+	var name [16]byte
+	var n uint32
+	for it := e.obj.GxNetworks.Iterate(); it.Next(&name, &n); {
+		e.networks[string(bytes.TrimRight(name[:], "\x00"))] = n
+	}
+	var ifindex uint32
+	for it := e.obj.GxIndex.Iterate(); it.Next(&ifindex, &n); {
+		if n > 0 && n < maxPorts {
+			e.adopted[int(ifindex)] = uint16(n)
+		}
+	}
+	e.successor = len(e.adopted) > 0
+	var err error
+	if e.links, err = e.pinnedHooks(e.obj.GxIngress, "link"); err != nil {
+		return err
+	}
+	for i := range e.shm { // what was under way then is not any more
+		e.shm[i].settled = e.shm[i].punted
+	}
+	return e.entries(func(k *objectStation, v *objectPlace) {
+		key := slotKey{k.Network, k.Vlan}
+		if v.Counter < maxCounters && e.bySlot[v.Counter] == nil && e.slots[key] == nil {
+			e.takeSlot(key, v.Counter)
+		}
+	})
+}
+
+// Adopted reports whether a predecessor had ports here.
+func (e *Engine) Adopted() bool { return e.successor }
+
+// Sweep ends what a predecessor left and nobody has attached: to be called once
+// all ports are.
+func (e *Engine) Sweep() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for ifindex, number := range e.adopted {
+		var was objectPort
+		if e.obj.GxPorts.Lookup(uint32(number), &was) == nil && was.Flags&flagPromiscuous != 0 {
+			errs = append(errs, discreet(ifindex))
+		}
+		errs = append(errs,
+			deleted(e.obj.GxIndex.Delete(uint32(ifindex))),
+			e.obj.GxPorts.Put(uint32(number), &objectPort{}))
+		if e.links[ifindex] == nil { // it had a filter, if any
+			errs = append(errs, detachFilter(ifindex))
+		}
+	}
+	for _, h := range e.links {
+		errs = append(errs, h.remove())
+	}
+	clear(e.adopted)
+	clear(e.links)
+
+	attached := map[uint32]bool{}
+	for _, p := range e.ports {
+		if p != nil {
+			attached[uint32(p.ifindex)] = true
+		}
+	}
+	var stale []objectStation
+	errs = append(errs, e.entries(func(k *objectStation, v *objectPlace) {
+		if !attached[v.Ifindex] {
+			stale = append(stale, *k)
+		}
+	}))
+	for i := range stale {
+		errs = append(errs, deleted(e.obj.GxFdb.Delete(&stale[i])))
+	}
+	return errors.Join(errs...)
+}

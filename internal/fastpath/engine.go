@@ -1,0 +1,221 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of the maps, as in switch.bpf.c.
+const (
+	maxPorts    = 4096
+	maxCounters = 4096
+	hostAddrs   = 0xffffffff
+)
+
+// Engine is the program with its maps, the ports that it is attached to, and the
+// way to user space.
+type Engine struct {
+	log     *slog.Logger
+	pins    string // directory in a bpffs; "" without one
+	obj     objects
+	filters bool // no tcx links, though the kernel has them
+
+	successor bool        // of one that had ports
+	leaving   atomic.Bool // to a successor, see Leave
+
+	punts []*Punt
+	shm   []punts // gx_punts
+	mem   []byte  // under shm
+
+	mu       sync.Mutex        // guards what follows
+	ports    []*Port           // by number, nil where free
+	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
+	links    map[int]*hook     // by ifindex, of a predecessor
+	networks map[string]uint32 // numbers
+	slots    map[slotKey]*slot // counters of VLANs
+	bySlot   [maxCounters]*slot
+	next     uint16 // number to try next
+	full     uint64 // addresses that found no room
+
+	hostMu    sync.Mutex // guards hostAddrs
+	hostAddrs []netip.Addr
+}
+
+// objects are what is loaded.
+type objects struct {
+	objectPrograms
+	objectMaps
+}
+
+// punts is struct punts of switch.bpf.c.
+type punts struct {
+	punted, settled uint64
+	_               [6]uint64
+}
+
+// Options say how to open the engine.
+type Options struct {
+	RunDir  string // whose name tells this engine's pins from another's
+	Punts   int    // ways to user space: one a worker
+	Filters bool   // attach by tc filters, as on kernels without tcx (before 6.6)
+	Log     *slog.Logger
+}
+
+// Open loads the program and the maps, or adopts what a predecessor with the
+// same run directory left. It needs CAP_BPF and CAP_NET_ADMIN.
+func Open(opt Options) (_ *Engine, err error) {
+	e := &Engine{
+		log:      opt.Log,
+		ports:    make([]*Port, maxPorts),
+		adopted:  map[int]uint16{},
+		links:    map[int]*hook{},
+		networks: map[string]uint32{},
+		slots:    map[slotKey]*slot{},
+		next:     1, // 0 is nobody's, as in a frame that bears no number
+		filters:  opt.Filters,
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.release())
+		}
+	}()
+	e.pins, err = pinDir(opt.RunDir)
+	if err != nil {
+		e.log.Warn("traffic will not go on without the daemon", "err", err)
+	}
+	if err := e.load(); err != nil {
+		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
+	}
+	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, maxPorts*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the counters of punts: %w", err)
+	}
+	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts)
+	if err := e.adopt(); err != nil {
+		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
+	}
+	if err := e.openPunts(nameHash(opt.RunDir), opt.Punts); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// load makes the maps, or takes those that are pinned, and loads the programs.
+// Maps of another version are of no use: what they belong to goes.
+func (e *Engine) load() error {
+	err := e.loadOnce()
+	if errors.Is(err, ebpf.ErrMapIncompatible) {
+		e.log.Warn("an earlier daemon's maps are of another version, they are made anew", "err", err)
+		if err := os.RemoveAll(e.pins); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(e.pins, 0o700); err != nil {
+			return err
+		}
+		err = e.loadOnce()
+	}
+	return err
+}
+
+func (e *Engine) loadOnce() error {
+	spec, err := loadObject()
+	if err != nil {
+		return err
+	}
+	var opt ebpf.CollectionOptions
+	if e.pins != "" {
+		opt.Maps.PinPath = e.pins
+		for _, m := range spec.Maps {
+			m.Pinning = ebpf.PinByName
+		}
+	}
+	return spec.LoadAndAssign(&e.obj, &opt)
+}
+
+// explain says what an error of the kernel's means here.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w (it needs root, or CAP_BPF and CAP_NET_ADMIN)", err)
+	case errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("%w (no memory for its maps; RLIMIT_MEMLOCK or the memory cgroup)", err)
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%w (the kernel lacks what it needs; Linux 5.15 or later with CONFIG_BPF_SYSCALL)", err)
+	}
+	return err
+}
+
+// Leave makes Close, of ports too, leave to a successor all that is pinned: it goes
+// on forwarding. Without pins it changes nothing.
+func (e *Engine) Leave() { e.leaving.Store(e.Survives()) }
+
+// Close takes the program off every port and removes everything, pins included.
+func (e *Engine) Close() error {
+	if e.leaving.Load() {
+		return e.release()
+	}
+	e.mu.Lock()
+	var all []*Port
+	for _, p := range e.ports {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	e.mu.Unlock()
+	var errs []error
+	for _, p := range all {
+		errs = append(errs, p.Close())
+	}
+	errs = append(errs, e.Sweep())
+	for _, p := range e.punts {
+		errs = append(errs, p.remove())
+	}
+	if e.pins != "" {
+		errs = append(errs, os.RemoveAll(e.pins))
+		_ = os.Remove(filepath.Dir(e.pins)) // unless another namespace has its own there
+	}
+	errs = append(errs, e.release())
+	return errors.Join(errs...)
+}
+
+// release gives up the descriptors; what is pinned goes on.
+func (e *Engine) release() error {
+	var errs []error
+	if e.mem != nil {
+		errs = append(errs, unix.Munmap(e.mem))
+		e.mem, e.shm = nil, nil
+	}
+	for _, h := range e.links {
+		errs = append(errs, h.close())
+	}
+	for _, p := range e.punts {
+		errs = append(errs, p.release())
+	}
+	e.punts = nil
+	if e.obj.GxIngress != nil {
+		errs = append(errs, e.obj.objectPrograms.Close(), e.obj.objectMaps.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Survives reports whether the engine is pinned, so that traffic goes on without
+// the process.
+func (e *Engine) Survives() bool { return e.pins != "" }
+
+// Full is how many addresses found no room in the kernel and are forwarded by
+// user space.
+func (e *Engine) Full() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.full
+}

@@ -1,0 +1,170 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// hook is a program at an interface's ingress: a tcx link, or a tc filter where
+// the kernel has no tcx.
+type hook struct {
+	ifindex int
+	link    link.Link // nil: a filter
+	pin     string    // of the link; "" if it is not pinned
+}
+
+// Our filter runs before the guard, which has priority 2 (internal/host).
+const (
+	filterName     = "gxswitch-fast"
+	filterPriority = 1
+	filterHandle   = 0x67780001
+)
+
+// attach puts a program at an interface's ingress, behind others of tcx: who was
+// there first sees the frames first.
+func (e *Engine) attach(prog *ebpf.Program, ifindex int, name string) (*hook, error) {
+	h := &hook{ifindex: ifindex}
+	if e.filters {
+		return h, attachFilter(prog, ifindex)
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return h, attachFilter(prog, ifindex)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("attach to interface %d: %w", ifindex, err)
+	}
+	h.link = l
+	if e.pins != "" {
+		h.pin = filepath.Join(e.pins, name+"-"+strconv.Itoa(ifindex))
+		_ = os.Remove(h.pin) // of an interface that had the number before
+		if err := l.Pin(h.pin); err != nil {
+			return nil, errors.Join(fmt.Errorf("pin the link of interface %d: %w", ifindex, err), h.remove())
+		}
+	}
+	return h, nil
+}
+
+// remove takes the program off.
+func (h *hook) remove() error {
+	if h.link == nil {
+		return detachFilter(h.ifindex)
+	}
+	var err error
+	if h.pin != "" {
+		if err = os.Remove(h.pin); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	return errors.Join(err, h.link.Close())
+}
+
+// close forgets the program; a pinned one stays.
+func (h *hook) close() error {
+	if h.link == nil {
+		return nil
+	}
+	return h.link.Close()
+}
+
+// pinnedHooks finds the links of one kind that a predecessor left, gives them the
+// program, and removes those that are of no use.
+func (e *Engine) pinnedHooks(prog *ebpf.Program, name string) (map[int]*hook, error) {
+	found := map[int]*hook{}
+	if e.pins == "" {
+		return found, nil
+	}
+	files, err := filepath.Glob(filepath.Join(e.pins, name+"-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		ifindex, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(f), name+"-"))
+		if err != nil {
+			continue
+		}
+		l, err := link.LoadPinnedLink(f, nil)
+		if err == nil {
+			// The kernel detaches the link of an interface that is gone.
+			if err = l.Update(prog); err == nil {
+				found[ifindex] = &hook{ifindex: ifindex, link: l, pin: f}
+				continue
+			}
+			l.Close()
+		}
+		if err := os.Remove(f); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func filterAt(ifindex int) *netlink.BpfFilter {
+	return &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: ifindex,
+			Parent:    netlink.HANDLE_MIN_INGRESS,
+			Handle:    filterHandle,
+			Priority:  filterPriority,
+			Protocol:  unix.ETH_P_ALL,
+		},
+		Name:         filterName,
+		DirectAction: true,
+	}
+}
+
+func attachFilter(prog *ebpf.Program, ifindex int) error {
+	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: ifindex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
+	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add clsact qdisc to interface %d: %w", ifindex, err)
+	}
+	f := filterAt(ifindex)
+	f.Fd = prog.FD()
+	if err := netlink.FilterReplace(f); err != nil {
+		return fmt.Errorf("attach filter to interface %d: %w", ifindex, err)
+	}
+	return nil
+}
+
+// detachFilter leaves the qdisc: it came with the guard, or goes with the port.
+func detachFilter(ifindex int) error {
+	err := netlink.FilterDel(filterAt(ifindex))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// removeFilters takes our filters off every interface; false if there is none.
+func removeFilters() (bool, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return false, err
+	}
+	var errs []error
+	found := false
+	for _, l := range links {
+		list, err := netlink.FilterList(l, netlink.HANDLE_MIN_INGRESS)
+		if err != nil {
+			continue // of a kind that the library can't read, and none of ours
+		}
+		for _, f := range list {
+			if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filterName {
+				found = true
+				errs = append(errs, detachFilter(l.Attrs().Index))
+			}
+		}
+	}
+	return found, errors.Join(errs...)
+}

@@ -1,0 +1,214 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"gxswitch/internal/frame"
+	"gxswitch/ports"
+)
+
+// Punt is a way from the kernel to user space: a veth pair into one end of which
+// the program sends what it does not decide. The Source of each frame is the
+// Number of its port. Nothing is written to it.
+type Punt struct {
+	*ports.Packet
+	e       *Engine
+	index   int
+	ifindex int // of the end that the program sends to
+	far     int // of the end that is read
+	drop    *hook
+	read    atomic.Uint64 // frames that were
+}
+
+var _ ports.Resizer = (*Punt)(nil)
+
+// The ring is for all ports of a worker. It has more slots than one of them may
+// fill, see PUNT_LIMIT in switch.bpf.c.
+const puntSlots = 4096
+
+const puntPrefix = "gxp"
+
+// puntNames are the two ends' names: gxp, the run directory's hash, a number.
+func puntNames(hash string, i int) (near, far string) {
+	name := puntPrefix + hash + strconv.Itoa(i)
+	return name + "a", name + "b"
+}
+
+// openPunts makes the veth pairs, or takes those that a predecessor left, which
+// its ports still send to.
+func (e *Engine) openPunts(hash string, n int) error {
+	drops, err := e.pinnedHooks(e.obj.GxDrop, "drop")
+	if err != nil {
+		return err
+	}
+	for i := range max(n, 1) {
+		p := &Punt{e: e, index: i}
+		if err := p.open(hash, drops); err != nil {
+			return errors.Join(fmt.Errorf("way to user space %d: %w", i, err), p.remove(), p.release())
+		}
+		e.punts = append(e.punts, p)
+	}
+	return nil
+}
+
+func (p *Punt) open(hash string, drops map[int]*hook) error {
+	near, far := puntNames(hash, p.index)
+	a, err := netlink.LinkByName(near)
+	if err != nil {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = near, 65535
+		pair := netlink.NewVeth(attrs)
+		pair.PeerName = far
+		pair.PeerMTU = 65535
+		if err := netlink.LinkAdd(pair); err != nil {
+			return fmt.Errorf("make veth %s: %w", near, err)
+		}
+		if a, err = netlink.LinkByName(near); err != nil {
+			return err
+		}
+	}
+	b, err := netlink.LinkByName(far)
+	if err != nil {
+		return err
+	}
+	p.ifindex, p.far = a.Attrs().Index, b.Attrs().Index
+	if p.drop = drops[p.far]; p.drop == nil {
+		if p.drop, err = p.e.attach(p.e.obj.GxDrop, p.far, "drop"); err != nil {
+			return err
+		}
+	}
+	// The near end last: its queue is then ready at once, while the queue of an end
+	// that gets its carrier later drops frames until the kernel has looked after it.
+	for _, l := range []netlink.Link{b, a} {
+		if err := silence(l); err != nil {
+			return err
+		}
+	}
+	p.Packet, err = ports.OpenPacket(p.far, ports.PacketOptions{Slots: puntSlots, Trunk: true})
+	return err
+}
+
+// silence sets an end up so that the host's stack does not speak on it.
+func silence(l netlink.Link) error {
+	name := l.Attrs().Name
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // no IPv6 at all
+		return fmt.Errorf("turn IPv6 off on %s: %w", name, err)
+	}
+	if err := netlink.LinkSetARPOff(l); err != nil {
+		return fmt.Errorf("turn ARP off on %s: %w", name, err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	return nil
+}
+
+// Owns reports whether an interface of that name is an engine's own.
+func Owns(name string) bool {
+	rest, ok := strings.CutPrefix(name, puntPrefix)
+	return ok && len(rest) > 8+1 && strings.Trim(rest[:8], "0123456789abcdef") == "" && strings.Trim(rest[8:len(rest)-1], "0123456789") == ""
+}
+
+// Punts are the ways to user space, by number.
+func (e *Engine) Punts() []*Punt { return e.punts }
+
+// Read implements ports.Port.
+func (p *Punt) Read(batch []frame.Frame, buf *ports.Buffers) int {
+	n := p.Packet.Read(batch, buf)
+	for i := range n {
+		if s := batch[i].Source; s < maxPorts {
+			atomic.AddUint64(&p.e.shm[s].settled, 1)
+		}
+	}
+	if n > 0 {
+		p.read.Add(uint64(n))
+	}
+	return n
+}
+
+// Settle finds frames that left a port for user space and were lost on the way,
+// and counts them at that port. It is to be called about once a second: what had
+// left by the last call has arrived by now, if it ever does, and was read if the
+// ring has been found empty since.
+func (e *Engine) Settle() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.punts {
+		w.Lost()
+		empty := w.read.Load() >= w.Kept()
+		for _, p := range e.ports {
+			if p == nil || p.punt != w {
+				continue
+			}
+			u := &e.shm[p.number]
+			settled, punted := atomic.LoadUint64(&u.settled), atomic.LoadUint64(&u.punted)
+			switch {
+			case empty && settled < p.left:
+				atomic.AddUint64(&u.settled, p.left-settled)
+				p.lost.Add(p.left - settled)
+			case settled > punted: // the kernel cut super-frames
+				atomic.AddUint64(&u.settled, punted-settled)
+			}
+			p.left = punted
+		}
+	}
+}
+
+// remove ends the way.
+func (p *Punt) remove() error {
+	var err error
+	if p.drop != nil {
+		err = p.drop.remove()
+		p.drop = nil
+	}
+	if p.ifindex != 0 {
+		del := netlink.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: p.ifindex}})
+		if del != nil && !errors.Is(del, unix.ENODEV) {
+			err = errors.Join(err, del)
+		}
+	}
+	return err
+}
+
+// release gives up the descriptors.
+func (p *Punt) release() error {
+	var err error
+	if p.drop != nil {
+		err = p.drop.close()
+		p.drop = nil
+	}
+	if p.Packet != nil {
+		err = errors.Join(err, p.Packet.Close())
+		p.Packet = nil
+	}
+	return err
+}
+
+// Close implements ports.Port. The way itself goes with the Engine.
+func (p *Punt) Close() error { return nil }
+
+// removePunts removes the veth pairs of an engine that is no more.
+func removePunts(hash string) (found bool, err error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return false, err
+	}
+	for _, l := range links {
+		if name := l.Attrs().Name; strings.HasPrefix(name, puntPrefix+hash) && strings.HasSuffix(name, "a") {
+			found = true
+			if del := netlink.LinkDel(l); del != nil && !errors.Is(del, unix.ENODEV) {
+				err = errors.Join(err, del)
+			}
+		}
+	}
+	return found, err
+}
