@@ -284,7 +284,7 @@ var pingLine = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?:,
 // ping returns how many replies and duplicates count requests brought.
 func ping(t *testing.T, from *testnet.NS, to string, count int, more ...string) (replies, duplicates int) {
 	t.Helper()
-	args := append([]string{"ping", "-n", "-q", "-c", strconv.Itoa(count), "-i", "0.005", "-W", "1", to}, more...)
+	args := append([]string{"ping", "-n", "-c", strconv.Itoa(count), "-i", "0.005", "-W", "1", to}, more...)
 	out, _ := run(t, from, args...)
 	m := pingLine.FindStringSubmatch(out)
 	if m == nil {
@@ -295,6 +295,9 @@ func ping(t *testing.T, from *testnet.NS, to string, count int, more ...string) 
 	}
 	replies, _ = strconv.Atoi(m[2])
 	duplicates, _ = strconv.Atoi(m[3])
+	if replies > 0 && replies < count {
+		t.Log(out) // which is missing?
+	}
 	return replies, duplicates
 }
 

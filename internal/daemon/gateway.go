@@ -40,10 +40,10 @@ type neighbour struct {
 	addr netip.Addr
 }
 
-// askedAtMost bounds the neighbours that are kept fresh.
 const (
-	askedAtMost = 4096
-	askedFor    = 10 * time.Minute // that a neighbour is kept fresh after it was wanted
+	askedAtMost      = 4096             // neighbours that are kept fresh
+	askedFor         = 10 * time.Minute // that a neighbour is kept fresh after it was wanted
+	announceInterval = 2 * time.Second  // at most, from the first announcement to the second (RFC 5227, 1.1)
 )
 
 func newLayer3() layer3 {
@@ -63,6 +63,7 @@ type gate struct {
 	borrowed netip.Addr          // of the uplink, where the network has no address
 	routed   map[netip.Addr]bool // guests' addresses that have a host route; nil: not looked yet
 	said     map[netip.Addr]bool // guests' addresses that the LAN was told of
+	again    []netip.Addr        // of them those that it is to be told of once more
 
 	extra   []config.Forward    // of the command line
 	dropped map[nat.Listen]bool // of the configuration, taken out by the command line
@@ -399,11 +400,30 @@ func (m *manager) tellOfGuests(n *network, guests []netip.Prefix) {
 			for _, a := range p.want.spec.IP {
 				if up[a] = a.Is4(); up[a] && !g.said[a] {
 					m.sw.Announce(n.spec.Name, a)
+					g.again = append(g.again, a)
 				}
 			}
 		}
 	}
 	g.said = up
+}
+
+// announceAgain tells the LAN once more of guests that have come: nobody confirms an
+// announcement, so each goes out twice (RFC 5227, 2.3).
+func (m *manager) announceAgain() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.networks {
+		if n.gate == nil {
+			continue
+		}
+		for _, a := range n.gate.again {
+			if n.gate.said[a] {
+				m.sw.Announce(n.spec.Name, a)
+			}
+		}
+		n.gate.again = nil
+	}
 }
 
 // guardFor adds what the network's gateway takes of the packets that come by the
@@ -560,8 +580,9 @@ func (m *manager) routesBy(link int) *gateway.Routes {
 // followLayer3 keeps gateways abreast of the host's addresses, routes and
 // neighbours, and has neighbours resolved that they want.
 func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, routes <-chan []host.Route, neighbours <-chan []host.NeighbourEvent) {
-	freshen := time.NewTicker(10 * time.Second)
+	freshen, again := time.NewTicker(10*time.Second), time.NewTicker(announceInterval)
 	defer freshen.Stop()
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -592,6 +613,8 @@ func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, r
 			m.resolve(hop)
 		case <-freshen.C:
 			m.forgetAsked()
+		case <-again.C:
+			m.announceAgain()
 		}
 	}
 }
@@ -668,6 +691,41 @@ func (m *manager) resolve(hop dataplane.Hop) {
 func (m *manager) askKernel(link int, addr netip.Addr) {
 	if err := host.Resolve(link, addr); err != nil && !errors.Is(err, host.ErrNoLink) {
 		m.log.Debug("resolve", "neighbour", addr, "err", err)
+	}
+}
+
+// addressesBehind are those of the gateway's neighbours that are behind a guest's
+// port.
+func (m *manager) addressesBehind(p *port, network string) []netip.Addr {
+	n := m.networks[network]
+	if n == nil || n.gate == nil || p.role != dataplane.Guest {
+		return nil
+	}
+	entries, err := m.sw.FDB(network)
+	if err != nil {
+		m.log.Error("neighbours", "port", p.name(), "err", err)
+	}
+	macs := map[frame.MAC]bool{p.want.spec.MAC: true}
+	for _, e := range entries {
+		if e.PortName == p.key(network) {
+			macs[e.Key.MAC()] = true
+		}
+	}
+	var addrs []netip.Addr
+	for a, mac := range m.l3.neighbours[n.leg.Host.Index] {
+		if macs[mac] {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
+// forgetNeighbours drops guests that are gone: who comes with their addresses next
+// may have another MAC, and what comes for it sooner than the kernel hears of that
+// waits until it is asked for.
+func (m *manager) forgetNeighbours(n *network, addrs []netip.Addr) {
+	for _, a := range addrs {
+		m.forgetNeighbour(n.leg.Host.Index, a)
 	}
 }
 

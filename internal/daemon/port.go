@@ -257,6 +257,7 @@ func (m *manager) share(p *port) {
 
 // leave takes the port out of one of several networks.
 func (m *manager) leave(p *port, network string) {
+	defer m.forgetNeighbours(m.networks[network], m.addressesBehind(p, network))
 	if err := m.sw.Detach(p.key(network)); err != nil {
 		m.log.Error("detach", "port", p.name(), "err", err)
 	}
