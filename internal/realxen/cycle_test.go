@@ -247,7 +247,7 @@ func TestCycle(t *testing.T) {
 		}
 		await(t, "traffic again", func() bool { return counted() > 200 })
 		web.must(t, "while kill -0 $(cat /tmp/pid); do sleep 1; done")
-		if out := web.must(t, "grep -c '\"end\"' /tmp/flow; grep error /tmp/flow || true"); !strings.HasPrefix(out, "1") || strings.Contains(out, "error") {
+		if out := web.must(t, "grep -c '\"sum_received\"' /tmp/flow; grep '\"error\"' /tmp/flow || true"); !strings.HasPrefix(out, "1") || strings.Contains(out, "error") {
 			t.Error(web.must(t, "tail -c 1000 /tmp/flow"))
 		}
 		web.reaches(t, "10.9.0.1")
