@@ -21,7 +21,7 @@ const (
 )
 
 // autoTries says that auto takes the engine in the kernel where it can be had. It
-// is for when that has run long enough: see docs/decisions/011.
+// is for when that has run long enough: see docs/decisions/015.
 const autoTries = false
 
 // openEngine opens the engine in the kernel, if it is wanted and can be had.
