@@ -91,7 +91,7 @@ lint: $(GOLANGCI) ## check style, the laws of the house, the module and the shel
 	$(GOLANGCI) run
 	$(GO) mod tidy -diff
 	$(GO) mod verify
-	@scripts=$$(git ls-files -co --exclude-standard | xargs grep -lE '^#!.*\b(ba|da)?sh$$'); \
+	@scripts=$$(git ls-files -co --exclude-standard | xargs awk 'FNR == 1 && /^#!.*sh$$/ { print FILENAME } FNR > 1 { nextfile }'); \
 	if [ -n "$$scripts" ]; then shellcheck $$scripts; fi
 
 $(GOLANGCI):
