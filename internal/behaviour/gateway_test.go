@@ -555,6 +555,10 @@ func TestNATSessions(t *testing.T) {
 			n := list[control.Network](l.lab, "network", "show", "nat0")
 			return n.NATAddress == "192.168.1.30", nil
 		})
+		nettest.Wait(t, "the way out to be known again", func() (bool, error) { // the kernel tells of routes apart
+			replies, _ := ping(t, l.g1, "198.51.100.7", 1)
+			return replies == 1, nil
+		})
 		talk(t, l.g1, "198.51.100.7")
 	})
 }
