@@ -58,6 +58,10 @@ func (l *internet) connect() {
 		mustRun(t, a.ns, "ip", "link", "set", a.dev, "up")
 		mustRun(t, a.ns, "ip", "addr", "add", a.addr, "dev", a.dev)
 	}
+	awaitOperational(t, l.host, "eth0")
+	awaitOperational(t, l.router, "eth0")
+	awaitOperational(t, l.router, "eth1")
+	awaitOperational(t, l.far, "eth0")
 	mustRun(t, l.far, "ip", "route", "add", "default", "via", "198.51.100.1")
 	mustRun(t, l.host, "ip", "route", "add", "default", "via", "192.168.1.1")
 	if err := l.router.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
