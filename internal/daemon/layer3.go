@@ -179,7 +179,7 @@ func (m *manager) askKernel(link int, addr netip.Addr) {
 // port.
 func (m *manager) addressesBehind(p *port, network string) []netip.Addr {
 	n := m.networks[network]
-	if n == nil || n.gate == nil || p.role != dataplane.Guest {
+	if n == nil || n.gate == nil || p.role != dataplane.Guest || len(m.l3.neighbours[n.leg.Host.Index]) == 0 {
 		return nil
 	}
 	entries, err := m.sw.FDB(network)
