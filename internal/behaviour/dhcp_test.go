@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 
 	"gxswitch/internal/testnet"
+	"gxswitch/internal/testnet/nettest"
 )
 
 // guestSpec is a guest like lab.guest's, with another address or none.
@@ -23,9 +23,7 @@ func guestSpec(i int, addr string) testnet.GuestSpec {
 // dnsmasq serves 10.9.0.50 to 10.9.0.59 on an interface of the host.
 func (l *lab) dnsmasq(nic string) {
 	l.t.Helper()
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		l.t.Skip("dnsmasq is not installed")
-	}
+	nettest.Program(l.t, "dnsmasq")
 	cmd := l.host.Command(l.t.Context(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--port=0",
 		"--interface="+nic, "--bind-interfaces", "--dhcp-range=10.9.0.50,10.9.0.59,1h", "--no-ping",
 		"--dhcp-leasefile="+l.path("leases"), "--pid-file="+l.path("dnsmasq.pid"))

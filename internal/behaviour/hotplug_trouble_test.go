@@ -3,7 +3,6 @@ package behaviour
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -350,9 +349,7 @@ func TestANetworkThatComesBackFindsItsVifs(t *testing.T) {
 
 // 8 and 32 NICs at once, beside a switch that is busy.
 func TestManyVifsAtOnce(t *testing.T) {
-	if _, err := exec.LookPath("iperf3"); err != nil {
-		t.Skip("needs iperf3")
-	}
+	nettest.Program(t, "iperf3")
 	d := newDom0(t)
 	d.start(twoNetworks)
 	server, client := d.nic(100, 1, "server", map[string]string{"bridge": "lan"}), d.nic(101, 1, "client", map[string]string{"bridge": "lan"})

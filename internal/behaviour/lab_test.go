@@ -274,9 +274,7 @@ func awaitOperational(t *testing.T, ns *testnet.NS, name string) {
 // run runs a program in a namespace and returns what it printed; it may fail.
 func run(t *testing.T, ns *testnet.NS, args ...string) (string, error) {
 	t.Helper()
-	if _, err := exec.LookPath(args[0]); err != nil {
-		t.Skipf("%s is not installed", args[0])
-	}
+	nettest.Program(t, args[0])
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	out, err := ns.Command(ctx, args[0], args[1:]...).CombinedOutput()

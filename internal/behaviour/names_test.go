@@ -3,7 +3,6 @@ package behaviour
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,9 +32,7 @@ func short(t *testing.T, from *testnet.NS, args ...string) string {
 // knows example.test, inside.test (a private address) and, at length, big.test.
 func (l *lab) world() *testnet.NS {
 	l.t.Helper()
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		l.t.Skip("dnsmasq is not installed")
-	}
+	nettest.Program(l.t, "dnsmasq")
 	w := nettest.Namespace(l.t, l.net, "world")
 	mustRun(l.t, l.host, "ip", "link", "add", "wan", "type", "veth", "peer", "name", "eth0", "netns", w.Name)
 	mustRun(l.t, l.host, "ip", "addr", "add", "198.51.100.1/24", "dev", "wan")
@@ -254,8 +251,9 @@ func TestServicesChangeLive(t *testing.T) {
 
 	// Another program has the port everywhere.
 	cmd := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--pid-file="+l.path("pid"))
+	nettest.Program(t, "dnsmasq")
 	if err := cmd.Start(); err != nil {
-		t.Skip("dnsmasq is not installed")
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -292,8 +290,9 @@ func TestServicesFollowTheHost(t *testing.T) {
 	l := newLab(t)
 	g := l.guest(1)
 	other := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--pid-file="+l.path("pid"))
+	nettest.Program(t, "dnsmasq")
 	if err := other.Start(); err != nil {
-		t.Skip("dnsmasq is not installed")
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = other.Process.Signal(syscall.SIGKILL)

@@ -38,9 +38,7 @@ var frameLine = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d+ `)
 // sniff starts tcpdump on guest i's eth0.
 func sniff(t *testing.T, ns *testnet.NS, i int, filter string) *sniffer {
 	t.Helper()
-	if _, err := exec.LookPath("tcpdump"); err != nil {
-		t.Skip("tcpdump is not installed")
-	}
+	nettest.Program(t, "tcpdump")
 	s := &sniffer{mac: guestMAC(i), lines: make(chan string, 4096)}
 	s.cmd = ns.Command(t.Context(), "tcpdump", "-n", "-l", "-e", "-p", "-s", "128", "--immediate-mode", "-i", "eth0",
 		fmt.Sprintf("(%s) or (ether proto %#x and ether dst %s)", filter, sentinel, s.mac))

@@ -6,13 +6,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gxswitch/internal/frame"
 )
 
 const docs = "../../docs/"
 
-// Each key is a row of the manual.
-func TestEveryKeyIsDocumented(t *testing.T) {
-	b, err := os.ReadFile(docs + "configuration.md")
+// rowsOf are the words that the first cells of a file's tables name.
+func rowsOf(t *testing.T, file string) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,6 +29,24 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			rows[strings.Trim(word, " `")] = true
 		}
 	}
+	return rows
+}
+
+// Each reason is a row of what administrators read, and of what developers do.
+func TestEveryDropReasonIsDocumented(t *testing.T) {
+	for _, file := range []string{"../../README.md", docs + "architecture.md"} {
+		rows := rowsOf(t, file)
+		for r := frame.Pass + 1; int(r) < frame.NumReasons; r++ {
+			if !rows[r.String()] {
+				t.Errorf("%s: no row for %s", file, r)
+			}
+		}
+	}
+}
+
+// Each key is a row of the manual.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	rows := rowsOf(t, docs+"configuration.md")
 	for table, names := range map[string][]string{
 		"[daemon]": keysOfThisVersion(daemonKeys()), "[network.NAME]": keysOfThisVersion(networkKeys()), "[[port]]": keysOfThisVersion(portKeys()),
 		"dhcp": keysOfThisVersion(dhcpKeys()), "dns": keysOfThisVersion(dnsKeys()),

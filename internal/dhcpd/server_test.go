@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -105,13 +104,6 @@ func (l *lab) script(condition, addr string) (script, noted string) {
 	return script, noted
 }
 
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("%s is not installed", program)
-	}
-}
-
 // run runs a program to its end.
 func run(t *testing.T, ns *testnet.NS, args ...string) string {
 	t.Helper()
@@ -138,7 +130,7 @@ func holds(t *testing.T, file string, lines ...string) {
 }
 
 func TestUdhcpcGetsALease(t *testing.T) {
-	need(t, "udhcpc")
+	nettest.Program(t, "udhcpc")
 	l := newLab(t)
 	g := l.guest(1)
 	s := l.start(l.config())
@@ -160,7 +152,7 @@ func TestUdhcpcGetsALease(t *testing.T) {
 }
 
 func TestUdhcpcReleasesItsLease(t *testing.T) {
-	need(t, "udhcpc")
+	nettest.Program(t, "udhcpc")
 	l := newLab(t)
 	g := l.guest(1)
 	s := l.start(l.config())
@@ -181,7 +173,7 @@ func TestUdhcpcReleasesItsLease(t *testing.T) {
 }
 
 func TestDhclientGetsALeaseAndRenewsIt(t *testing.T) {
-	need(t, "dhclient")
+	nettest.Program(t, "dhclient")
 	l := newLab(t)
 	g := l.guest(1)
 	c := l.config()

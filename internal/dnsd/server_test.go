@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -177,9 +176,7 @@ type lab struct {
 }
 
 func newLab(t *testing.T) *lab {
-	if _, err := exec.LookPath("dig"); err != nil {
-		t.Skip("dig is not installed")
-	}
+	nettest.Program(t, "dig")
 	n := nettest.Test(t, "dnsd")
 	l := &lab{t: t, host: nettest.Namespace(t, n, "host"), resolvConf: filepath.Join(t.TempDir(), "resolv.conf")}
 	l.g1 = nettest.Guest(t, n, l.host, testnet.GuestSpec{Name: "g1", Port: "nat0", Addr: netip.MustParsePrefix("10.0.0.10/24")})

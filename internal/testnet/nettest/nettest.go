@@ -17,8 +17,14 @@ func Require(t testing.TB) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make network namespaces")
 	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip of iproute2, to make network namespaces")
+	Program(t, "ip")
+}
+
+// Program skips the test where a program that it runs is not installed.
+func Program(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not installed", name)
 	}
 }
 
