@@ -419,8 +419,8 @@ func (s *Switch) Adopt() {
 	v, now := s.view.Load(), s.clock.Load()
 	err := s.fast.Entries(func(e fastpath.Entry) {
 		n, at := nets[e.Network], v.fastEntry(e.Port)
-		if n == nil || at == nil || at.one == nil || at.one.net != n {
-			return
+		if n == nil || at == nil || at.one == nil || at.one.net != n || !at.one.carries(e.Key.VLAN()) {
+			return // the port has other VLANs now, perhaps
 		}
 		if m := at.one; m.owners == nil || !m.steals(append(make([]byte, 6), macOf(e.Key)...)) {
 			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)

@@ -26,6 +26,7 @@ const (
 // way to user space.
 type Engine struct {
 	log     *slog.Logger
+	hash    string // of the run directory's name
 	pins    string // directory in a bpffs; "" without one
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
@@ -79,6 +80,7 @@ type Options struct {
 func Open(opt Options) (_ *Engine, err error) {
 	e := &Engine{
 		log:      opt.Log,
+		hash:     nameHash(opt.RunDir),
 		ports:    make([]*Port, maxPorts),
 		adopted:  map[int]uint16{},
 		links:    map[int]*hook{},
@@ -112,7 +114,7 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}
-	if err := e.openPunts(nameHash(opt.RunDir), opt.Punts); err != nil {
+	if err := e.openPunts(opt.Punts); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -304,6 +304,10 @@ func TestGuardedPortsPassPlainPacketsOnly(t *testing.T) {
 		{"extension header", edit(a.ip(b.mac(), "fe80::1", "fe80::2", 1000, 2000), 14+6, 60), false},
 		{"ICMPv6", edit(a.ip(b.mac(), "fe80::1", "fe80::2", 1000, 2000), 14+6, 58), false},
 		{"cut", a.ip(b.mac(), "10.0.0.1", "10.0.0.2", 1000, 2000)[:30], false},
+		{"UDP cut behind its ports", a.ip(b.mac(), "10.0.0.1", "10.0.0.2", 1000, 2000)[:14+20+4], false},
+		{"UDP cut in IPv6", a.ip(b.mac(), "fe80::1", "fe80::2", 1000, 2000)[:14+40+7], false},
+		{"IPv6 payload ends in the ports", edit(a.ip(b.mac(), "fe80::1", "fe80::2", 1000, 2000), 14+5, 4), false},
+		{"IPv6 without payload length", edit(a.ip(b.mac(), "fe80::1", "fe80::2", 1000, 2000), 14+5, 0), true},
 		{"SNAP", edit(a.ip(b.mac(), "10.0.0.1", "10.0.0.2", 1000, 2000), 12, 0), false},
 		{"ARP", edit(a.ip(b.mac(), "10.0.0.1", "10.0.0.2", 1000, 2000), 13, 6), false},
 	}

@@ -22,9 +22,11 @@ type hook struct {
 	pin     string    // of the link; "" if it is not pinned
 }
 
-// Our filter runs before the guard, which has priority 2 (internal/host).
+// Our filter runs before the guard, which has priority 2 (internal/host). Its name
+// ends with the run directory's hash: another daemon may have ports of its own in
+// this network namespace.
 const (
-	filterName     = "gxswitch-fast"
+	filterName     = "gxswitch-fast-"
 	filterPriority = 1
 	filterHandle   = 0x67780001
 )
@@ -34,11 +36,11 @@ const (
 func (e *Engine) attach(prog *ebpf.Program, ifindex int, name string) (*hook, error) {
 	h := &hook{ifindex: ifindex}
 	if e.filters {
-		return h, attachFilter(prog, ifindex)
+		return h, attachFilter(prog, ifindex, e.hash)
 	}
 	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		return h, attachFilter(prog, ifindex)
+		return h, attachFilter(prog, ifindex, e.hash)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("attach to interface %d: %w", ifindex, err)
@@ -117,12 +119,11 @@ func filterAt(ifindex int) *netlink.BpfFilter {
 			Priority:  filterPriority,
 			Protocol:  unix.ETH_P_ALL,
 		},
-		Name:         filterName,
 		DirectAction: true,
 	}
 }
 
-func attachFilter(prog *ebpf.Program, ifindex int) error {
+func attachFilter(prog *ebpf.Program, ifindex int, hash string) error {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: ifindex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
 	}}
@@ -130,7 +131,7 @@ func attachFilter(prog *ebpf.Program, ifindex int) error {
 		return fmt.Errorf("add clsact qdisc to interface %d: %w", ifindex, err)
 	}
 	f := filterAt(ifindex)
-	f.Fd = prog.FD()
+	f.Fd, f.Name = prog.FD(), filterName+hash
 	if err := netlink.FilterReplace(f); err != nil {
 		return fmt.Errorf("attach filter to interface %d: %w", ifindex, err)
 	}
@@ -146,8 +147,9 @@ func detachFilter(ifindex int) error {
 	return err
 }
 
-// removeFilters takes our filters off every interface; false if there is none.
-func removeFilters() (bool, error) {
+// removeFilters takes the filters of an engine that is no more off every interface;
+// false if there is none.
+func removeFilters(hash string) (bool, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return false, err
@@ -160,7 +162,7 @@ func removeFilters() (bool, error) {
 			continue // of a kind that the library can't read, and none of ours
 		}
 		for _, f := range list {
-			if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filterName {
+			if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filterName+hash {
 				found = true
 				errs = append(errs, detachFilter(l.Attrs().Index))
 			}

@@ -134,6 +134,6 @@ func Flush(runDir string) (bool, error) {
 		_ = os.Remove(own)
 	}
 	some, err := removePunts(nameHash(runDir))
-	filters, ferr := removeFilters()
+	filters, ferr := removeFilters(nameHash(runDir))
 	return found || some || filters, errors.Join(append(errs, err, ferr)...)
 }

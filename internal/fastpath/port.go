@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"gxswitch/internal/frame"
@@ -172,11 +172,14 @@ func behindNamespace(ifindex int) bool {
 	default:
 		return false
 	}
-	a := l.Attrs()
-	if a.NetNsID < 0 || a.NumTxQueues > 0 && !slices.Contains([]string{"", "noqueue"}, qdisc(a)) {
+	if l.Attrs().NetNsID < 0 {
 		return false
 	}
-	return true
+	switch qdisc(ifindex) {
+	case "noqueue", "noop": // an interface that is down has noop
+		return true
+	}
+	return false
 }
 
 // Number is the Source of the port's frames at its Punt.
@@ -250,15 +253,24 @@ func deleted(err error) error {
 	return err
 }
 
-// qdisc is the name of the interface's root qdisc.
-func qdisc(a *netlink.LinkAttrs) string {
-	list, err := netlink.QdiscList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: a.Index}})
-	if err != nil {
-		return "unknown"
+// qdisc is the name of the interface's root qdisc, "" if it can't be told. The link
+// has it; a list of qdiscs would be of all interfaces.
+func qdisc(ifindex int) string {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	of := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	of.Index = int32(ifindex)
+	req.AddData(of)
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil || len(msgs) == 0 {
+		return ""
 	}
-	for _, q := range list {
-		if q.Attrs().Parent == netlink.HANDLE_ROOT {
-			return q.Type()
+	attrs, err := nl.ParseRouteAttr(msgs[0][of.Len():])
+	if err != nil {
+		return ""
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.IFLA_QDISC {
+			return unix.ByteSliceToString(a.Value)
 		}
 	}
 	return ""

@@ -44,14 +44,14 @@ func puntNames(hash string, i int) (near, far string) {
 
 // openPunts makes the veth pairs, or takes those that a predecessor left, which
 // its ports still send to.
-func (e *Engine) openPunts(hash string, n int) error {
+func (e *Engine) openPunts(n int) error {
 	drops, err := e.pinnedHooks(e.obj.GxDrop, "drop")
 	if err != nil {
 		return err
 	}
 	for i := range max(n, 1) {
 		p := &Punt{e: e, index: i}
-		if err := p.open(hash, drops); err != nil {
+		if err := p.open(drops); err != nil {
 			return errors.Join(fmt.Errorf("way to user space %d: %w", i, err), p.remove(), p.release())
 		}
 		e.punts = append(e.punts, p)
@@ -59,8 +59,8 @@ func (e *Engine) openPunts(hash string, n int) error {
 	return nil
 }
 
-func (p *Punt) open(hash string, drops map[int]*hook) error {
-	near, far := puntNames(hash, p.index)
+func (p *Punt) open(drops map[int]*hook) error {
+	near, far := puntNames(p.e.hash, p.index)
 	a, err := netlink.LinkByName(near)
 	if err != nil {
 		attrs := netlink.NewLinkAttrs()

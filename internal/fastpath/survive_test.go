@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -298,5 +299,68 @@ func TestUplinkIsTheHostsToo(t *testing.T) {
 	}
 	if c := a.port.Counters(); c.Consumed != 1 || c.Forwarded != 1 || c.RxPackets != 2 {
 		t.Errorf("%+v", c)
+	}
+	a.rules(nil) // the host's address is elsewhere, as on a NIC that was taken over
+	a.send(a.to(frame.MAC{}))
+	if f := l.punted(); [6]byte(f.Data()) != (frame.MAC{}) {
+		t.Errorf("user space got %x", f.Data())
+	}
+}
+
+// Another daemon of the namespace starts with the other engine, or is flushed: the
+// filters of this one stay, its own go.
+func TestFlushLeavesFiltersOfAnotherDaemon(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{Filters: true})
+	a, b := l.guest(nil), l.guest(nil)
+	a.known(1)
+	b.known(1)
+	flush := func(dir string, want bool) {
+		t.Helper()
+		l.do(func() error {
+			found, err := Flush(dir)
+			if found != want {
+				t.Errorf("flushed %v, want %v", found, want)
+			}
+			return err
+		})
+	}
+	flush(l.dir+"2", false)
+	sent := a.to(b.mac())
+	a.send(sent)
+	if got := b.receive(); !bytes.Equal(got, sent) {
+		t.Errorf("got %x, want %x", got, sent)
+	}
+	l.crash()
+	flush(l.dir, true)
+	a.send(sent)
+	l.quiet(b)
+}
+
+// Where somebody queues what goes to a guest, the program does not pass the queue by.
+func TestQueueAtEgressIsNotPassedBy(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a := l.guest(nil)
+	qdisc := &netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: a.ifindex, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		Rate:       1e6, Limit: 1e6, Buffer: 1e6,
+	}
+	for _, step := range []struct {
+		name   string
+		change func() error
+		peer   bool
+	}{
+		{"no queue", func() error { return nil }, true},
+		{"a queue", func() error { return netlink.QdiscAdd(qdisc) }, false},
+		{"taken away", func() error { return netlink.QdiscDel(qdisc) }, true},
+		{"down", func() error {
+			return netlink.LinkSetDown(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: a.ifindex}})
+		}, true},
+	} {
+		l.do(func() error { return errors.Join(step.change(), a.port.Look()) })
+		if got := a.port.peer.Load(); got != step.peer {
+			t.Errorf("%s: right to the other end: %v, want %v", step.name, got, step.peer)
+		}
 	}
 }

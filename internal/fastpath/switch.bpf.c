@@ -60,7 +60,7 @@ struct port {
 	__u32 max_len; // longest frame the interface takes, without tag
 	__u16 pvid;
 	__u16 twin;    // the port that is the same virtual NIC; itself if there is none
-	__u64 mac;     // of the guest; on an uplink the host's
+	__u64 mac;     // of the guest; on an uplink the host's, 0 if that is elsewhere
 };
 
 // vlans are the VLANs of a port, a bit each.
@@ -367,7 +367,8 @@ ALWAYS bool is_dhcp(__be16 port)
 ALWAYS bool plain(struct __sk_buff *skb, __u16 type, struct packet *k)
 {
 	__u8 h[40], proto;
-	__be16 ports[2];
+	__be16 udp[4]; // all of the header: a guard refuses one that is cut
+	__u16 payload = 0;
 	__u32 l4;
 
 	if (type == ETH_P_IP) {
@@ -391,13 +392,16 @@ ALWAYS bool plain(struct __sk_buff *skb, __u16 type, struct packet *k)
 		proto = h[6];
 		if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
 			return false;
+		payload = bpf_ntohs(*(__be16 *)&h[4]);
 		l4 = ETH_HLEN + 40;
 	} else {
 		return false;
 	}
 	if (proto != IPPROTO_UDP)
 		return true;
-	return !bpf_skb_load_bytes(skb, l4, ports, 4) && !is_dhcp(ports[0]) && !is_dhcp(ports[1]);
+	if (payload && payload < sizeof(udp)) // what is behind is padding
+		return false;
+	return !bpf_skb_load_bytes(skb, l4, udp, sizeof(udp)) && !is_dhcp(udp[0]) && !is_dhcp(udp[1]);
 }
 
 ALWAYS bool may_use(struct address *a, __u32 who)
@@ -506,7 +510,7 @@ int gx_ingress(struct __sk_buff *skb)
 	}
 
 	// learn, decide
-	own = p->flags & REST && dest == p->mac;
+	own = p->flags & REST && p->mac && dest == p->mac;
 	count = bpf_map_lookup_elem(&gx_edition, &zero);
 	slot = pair_slot(from, dest);
 	both = bpf_map_lookup_elem(&gx_pairs, &slot);
