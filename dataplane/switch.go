@@ -45,6 +45,10 @@ type Switch struct {
 	networks map[string]*network
 	attached []*attachment // by fdb.PortID, nil where free
 	wires    int           // above every wire.id in use
+	balanced int64         // when balance was called last, as nanos tells
+	rested   []int64       // by worker, as of then
+	load     []float64     // by worker: share of the time before that in which it did not rest
+	overload bool          // of one of them, then
 	byName   map[string]fdb.PortID
 	hosts    map[netip.Addr]struct{} // replaced, never changed: views share it
 	closed   bool
@@ -150,7 +154,7 @@ func New(opt Options) (*Switch, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start worker %d: %w", i, err), s.Close())
 		}
-		s.workers = append(s.workers, w)
+		s.workers, s.rested, s.load = append(s.workers, w), append(s.rested, 0), append(s.load, 0)
 		go w.loop()
 	}
 	if opt.Kernel != nil {
@@ -197,6 +201,7 @@ func (s *Switch) tick() {
 			return
 		case <-t.C:
 		}
+		s.balance()
 		now := int64(time.Since(s.started) / time.Second)
 		second := now != s.clock.Swap(now)
 		if !second && !s.losing.Swap(false) {
