@@ -11,52 +11,66 @@ const (
 	worthwhile = 0.05 // of the time: how much lower the higher of both loads must get
 )
 
-// readOf is what Switch.tick remembers of an interface, for its share of the
-// worker's load.
-type readOf struct{ taken, lately uint64 }
+// balancer is what one call of balance leaves for the next.
+type balancer struct {
+	at       int64     // when it was called, as Switch.nanos tells
+	rested   []int64   // by worker
+	load     []float64 // by worker: share of the time since the last call in which it did not rest
+	overload bool      // of one of them
+	of       []*wire   // scratch: of the busiest worker
+	frames   []uint64  // by of
+}
+
+// readOf is the same of an interface.
+type readOf struct {
+	at            int64
+	taken, lately uint64 // frames, ever and since the last call
+}
 
 // balance is called each tick. Where a worker was overloaded for two in a row it
 // moves one interface at most, so that what that did is seen before the next.
 func (s *Switch) balance() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	b := &s.balancer
 	now := s.nanos()
-	span := max(now-s.balanced, 1)
-	s.balanced = now
-	full := s.losing.Load()
+	was, full := b.overload, s.losing.Load()
+	b.rested, b.load = append(b.rested, make([]int64, len(s.workers)-len(b.rested))...), b.load[:0]
 	for i, w := range s.workers {
 		rested := w.rested.Load()
-		s.load[i] = 1 - float64(rested-s.rested[i])/float64(span)
-		s.rested[i] = rested
-		full = full || s.load[i] >= overloaded
+		load := 1 - float64(rested-b.rested[i])/float64(max(now-b.at, 1))
+		b.rested[i], b.load = rested, append(b.load, load)
+		full = full || load >= overloaded
 	}
-	was := s.overload
-	s.overload = full
+	b.at, b.overload = now, full
 	if !full || s.closed {
 		return
 	}
-	open := s.open()
-	for on := range open {
-		taken := on.taken.Load()
-		on.read = readOf{taken, taken - on.read.taken}
+	for _, a := range s.attached {
+		if a == nil || a.port.read.at == now {
+			continue
+		}
+		on, taken := a.port.wire, a.port.taken.Load()
+		on.read = readOf{now, taken, taken - on.read.taken}
 		if on.losing.Load() {
-			s.load[on.worker.index] = 1 // on a busy CPU it rests longer than it means to
+			b.load[on.worker.index] = 1 // on a busy CPU it rests longer than it means to
 		}
 	}
 	if !was {
 		return // what was read lately is since long
 	}
-	busiest := slices.Index(s.load, slices.Max(s.load))
-	idlest := slices.Index(s.load, slices.Min(s.load))
-	var of []*wire
-	var frames []uint64
-	for on := range open {
-		if on.worker == s.workers[busiest] && on.read.lately > 0 && s.puntOf(on.io) == nil {
-			of, frames = append(of, on), append(frames, on.read.lately)
+	busiest, idlest := slices.Index(b.load, slices.Max(b.load)), slices.Index(b.load, slices.Min(b.load))
+	b.of, b.frames = b.of[:0], b.frames[:0]
+	for _, a := range s.attached {
+		if a == nil || a.port.worker != s.workers[busiest] || a.port.read.lately == 0 || s.puntOf(a.port.io) != nil {
+			continue
+		}
+		if a.port.members == 1 || !slices.Contains(b.of, a.port.wire) {
+			b.of, b.frames = append(b.of, a.port.wire), append(b.frames, a.port.read.lately)
 		}
 	}
-	if i := toMove(s.load[busiest], s.load[idlest], frames); i >= 0 {
-		s.move(of[i], s.workers[idlest])
+	if i := toMove(b.load[busiest], b.load[idlest], b.frames); i >= 0 {
+		s.move(b.of[i], s.workers[idlest])
 	}
 }
 

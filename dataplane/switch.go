@@ -45,10 +45,7 @@ type Switch struct {
 	networks map[string]*network
 	attached []*attachment // by fdb.PortID, nil where free
 	wires    int           // above every wire.id in use
-	balanced int64         // when balance was called last, as nanos tells
-	rested   []int64       // by worker, as of then
-	load     []float64     // by worker: share of the time before that in which it did not rest
-	overload bool          // of one of them, then
+	balancer balancer
 	byName   map[string]fdb.PortID
 	hosts    map[netip.Addr]struct{} // replaced, never changed: views share it
 	closed   bool
@@ -154,7 +151,9 @@ func New(opt Options) (*Switch, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start worker %d: %w", i, err), s.Close())
 		}
-		s.workers, s.rested, s.load = append(s.workers, w), append(s.rested, 0), append(s.load, 0)
+		s.mu.Lock() // tick is at work
+		s.workers = append(s.workers, w)
+		s.mu.Unlock()
 		go w.loop()
 	}
 	if opt.Kernel != nil {
