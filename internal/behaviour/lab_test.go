@@ -57,6 +57,7 @@ type lab struct {
 	host   *testnet.NS
 	dir    string
 	env    []string // of the daemon and the hotplug script, besides the test's own
+	engine string
 	daemon *daemon
 
 	resolvConf string // that the daemon sees for the host's own, if not ""
@@ -64,9 +65,13 @@ type lab struct {
 }
 
 func newLab(t *testing.T) *lab {
+	return newLabWith(t, engine())
+}
+
+func newLabWith(t *testing.T, engine string) *lab {
 	n := nettest.Test(t, "bh")
-	l := &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir()}
-	if engine() != "afpacket" {
+	l := &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir(), engine: engine}
+	if engine != "afpacket" {
 		mountBPF(t, l.path("run"))
 	}
 	return l
@@ -148,7 +153,7 @@ func (l *lab) start(toml string) *daemon {
 }
 
 func (l *lab) daemonArgs() []string {
-	args := []string{"daemon", "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", engine()}
+	args := []string{"daemon", "--run-dir", l.path("run"), "--state-dir", l.path("state"), "--engine", l.engine}
 	if l.etc == "" {
 		args = append(args, "--config", l.path("gxswitch.toml"))
 	}
