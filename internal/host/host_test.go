@@ -59,6 +59,7 @@ func sysctl(t *testing.T, path string) string {
 }
 
 func TestLinksAreReadAsTheKernelHasThem(t *testing.T) {
+	t.Parallel()
 	inside(t, "links", func(*testnet.NS) {
 		sh(t, "ip link add name br type bridge")
 		sh(t, "ip link add name a address 02:00:00:00:00:0a mtu 1400 type veth peer name b")
@@ -103,6 +104,7 @@ func TestLinksAreReadAsTheKernelHasThem(t *testing.T) {
 }
 
 func TestAPeerInAnotherNamespaceIsNotMistakenForALocalLink(t *testing.T) {
+	t.Parallel()
 	n := nettest.Test(t, "peer")
 	sw := nettest.Namespace(t, n, "sw")
 	nettest.Guest(t, n, sw, testnet.GuestSpec{Name: "g", Port: "p"})
@@ -112,6 +114,7 @@ func TestAPeerInAnotherNamespaceIsNotMistakenForALocalLink(t *testing.T) {
 }
 
 func TestAMissingLinkIsErrNoLink(t *testing.T) {
+	t.Parallel()
 	inside(t, "nolink", func(*testnet.NS) {
 		gone := host.Link{Name: "gone", Index: 999}
 		calls := map[string]func() error{
@@ -137,6 +140,7 @@ func TestAMissingLinkIsErrNoLink(t *testing.T) {
 }
 
 func TestErrorsNameOperationAndObject(t *testing.T) {
+	t.Parallel()
 	inside(t, "errors", func(*testnet.NS) {
 		sh(t, "ip link add vif1.0 type veth peer name x")
 		err := host.SetMTU(link(t, "vif1.0").Index, 90000)
@@ -147,6 +151,7 @@ func TestErrorsNameOperationAndObject(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
+	t.Parallel()
 	if len(host.BootID()) != 36 {
 		t.Errorf("boot id %q", host.BootID())
 	}
