@@ -78,7 +78,8 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 		}
 	}
 	if p.base, err = e.counters(number); err == nil && !adopted {
-		err = errors.Join(p.put(Rules{}), e.obj.GxIndex.Put(uint32(ifindex), uint32(number)))
+		err = errors.Join(p.put(Rules{}), e.obj.GxIndex.Put(uint32(ifindex), uint32(number)),
+			e.obj.GxNear.Put(uint32(ifindex%maxPorts), uint32(number)))
 	}
 	if err == nil {
 		if p.hook = e.links[ifindex]; p.hook == nil {
