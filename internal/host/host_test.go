@@ -30,9 +30,12 @@ func inside(t *testing.T, name string, body func(ns *testnet.NS)) {
 func sh(t *testing.T, format string, args ...any) string {
 	t.Helper()
 	words := strings.Fields(fmt.Sprintf(format, args...))
-	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	// Not what ip(8) complains of, such as a test beside this one whose namespace goes.
+	out, err := exec.Command(words[0], words[1:]...).Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(words, " "), err, out)
+		exit := &exec.ExitError{}
+		errors.As(err, &exit)
+		t.Fatalf("%s: %v: %s", strings.Join(words, " "), err, exit.Stderr)
 	}
 	return string(out)
 }
