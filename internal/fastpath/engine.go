@@ -98,6 +98,13 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err != nil {
 		e.log.Warn("traffic will not go on without the daemon", "err", err)
 	}
+	// A program of another layout would go on forwarding, before ours and by rules
+	// that nobody changes.
+	if old, err := removePins(opt.RunDir, e.pins); err != nil {
+		return nil, fmt.Errorf("remove what a daemon of another version left: %w", err)
+	} else if old {
+		e.log.Warn("removed what a daemon of another version left in the kernel")
+	}
 	if err := e.load(); err != nil {
 		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
 	}

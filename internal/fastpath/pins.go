@@ -112,11 +112,19 @@ func unPromiscuous(dir string) error {
 // namespace, so that nothing is forwarded any more. It reports whether there was
 // anything.
 func Flush(runDir string) (bool, error) {
+	found, perr := removePins(runDir, "")
+	some, err := removePunts(nameHash(runDir))
+	filters, ferr := removeFilters(nameHash(runDir))
+	return found || some || filters, errors.Join(perr, err, ferr)
+}
+
+// removePins ends what is pinned for the run directory in this network namespace,
+// in whatever layout, but for one directory. It reports whether there was anything.
+func removePins(runDir, but string) (found bool, err error) {
 	cookie, err := netnsCookie()
 	if err != nil {
 		return false, err
 	}
-	found := false
 	var errs []error
 	for _, base := range []string{filepath.Join(runDir, "bpf"), bpffs} {
 		if !isBPFFS(base) {
@@ -128,12 +136,12 @@ func Flush(runDir string) (bool, error) {
 			return found, err
 		}
 		for _, dir := range dirs {
-			found = true
-			errs = append(errs, unPromiscuous(dir), os.RemoveAll(dir))
+			if dir != but {
+				found = true
+				errs = append(errs, unPromiscuous(dir), os.RemoveAll(dir))
+			}
 		}
-		_ = os.Remove(own)
+		_ = os.Remove(own) // unless something is left in it
 	}
-	some, err := removePunts(nameHash(runDir))
-	filters, ferr := removeFilters(nameHash(runDir))
-	return found || some || filters, errors.Join(append(errs, err, ferr)...)
+	return found, errors.Join(errs...)
 }

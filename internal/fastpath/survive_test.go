@@ -3,6 +3,9 @@ package fastpath
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -335,6 +338,30 @@ func TestFlushLeavesFiltersOfAnotherDaemon(t *testing.T) {
 	flush(l.dir, true)
 	a.send(sent)
 	l.quiet(b)
+}
+
+// After an upgrade that changed the maps, nobody forwards by what the old daemon left.
+func TestProgramOfAnotherLayoutEnds(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a, b := l.guest(nil), l.guest(nil)
+	a.known(1)
+	b.known(1)
+	pins := l.e.pins
+	l.crash()
+	old := strings.Replace(pins, layout+"-", "v0-", 1)
+	if err := os.Rename(pins, old); err != nil {
+		t.Fatal(err)
+	}
+	a.send(a.to(b.mac()))
+	b.receive()
+	l.open(Options{})
+	a.send(a.to(b.mac()))
+	l.quiet(b)
+	l.close()
+	if left, _ := filepath.Glob(filepath.Join(l.dir, "bpf", "gxswitch-*")); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 // Where somebody queues what goes to a guest, the program does not pass the queue by.
