@@ -18,6 +18,7 @@ import (
 // Bounds of the maps, as in switch.bpf.c.
 const (
 	maxPorts    = 4096
+	maxWays     = 256
 	maxCounters = 4096
 	hostAddrs   = 0xffffffff
 )
@@ -34,7 +35,7 @@ type Engine struct {
 	leaving   atomic.Bool // to a successor, see Leave
 
 	punts []*Punt
-	shm   []punts // gx_punts
+	shm   []punts // gx_punts: of each port, then of each way
 	mem   []byte  // under shm
 
 	mu       sync.Mutex        // guards what follows
@@ -96,11 +97,11 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.load(); err != nil {
 		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
 	}
-	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, maxPorts*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, (maxPorts+maxWays)*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
-	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts)
+	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts+maxWays)
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}

@@ -18,7 +18,7 @@ const (
 
 	// layout is part of the pins' path: another one of the maps is another
 	// number.
-	layout = "v1"
+	layout = "v2"
 )
 
 // pinDir makes the directory in which an engine is pinned:

@@ -31,7 +31,7 @@ type Port struct {
 	peer        atomic.Bool
 	promiscuous bool          // the device is, and we made it so
 	lost        atomic.Uint64 // on the way to user space
-	left        uint64        // for user space, as of the last Settle; guarded by Engine.mu
+	left        leaving       // guarded by Engine.mu
 
 	mu       sync.Mutex // guards what follows
 	rules    Rules
