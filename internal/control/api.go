@@ -17,6 +17,7 @@ type Status struct {
 	Version      string `json:"version"`
 	Engine       string `json:"engine"`                  // afpacket or ebpf
 	EngineReason string `json:"engine_reason,omitempty"` // why it is not ebpf, where that was tried
+	EngineFull   uint64 `json:"engine_full,omitempty"`   // how often an address found no room in the kernel
 	UptimeS      int64  `json:"uptime_s"`                // seconds since the daemon was ready
 	PID          int    `json:"pid"`
 	Networks     int    `json:"networks"`

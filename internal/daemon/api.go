@@ -23,8 +23,13 @@ var _ control.Switch = (*manager)(nil)
 func (m *manager) Status() control.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	full := uint64(0)
+	if m.kernel != nil {
+		full = m.kernel.Full()
+	}
 	return control.Status{
-		Version: version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
+		EngineFull: full,
+		Version:    version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
 		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
 		Problems: m.networkProblems(),
 	}

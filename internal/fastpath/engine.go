@@ -30,6 +30,7 @@ type Engine struct {
 	pins    string // directory in a bpffs; "" without one
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
+	room    uint32
 
 	successor bool        // of one that had ports
 	leaving   atomic.Bool // to a successor, see Leave
@@ -46,7 +47,7 @@ type Engine struct {
 	slots    map[slotKey]*slot // counters of VLANs
 	bySlot   [maxCounters]*slot
 	next     uint16 // number to try next
-	full     uint64 // addresses that found no room
+	full     uint64 // addresses that found no room, each time that they were tried
 
 	hostMu    sync.Mutex // guards hostAddrs
 	hostAddrs []netip.Addr
@@ -70,6 +71,8 @@ type Options struct {
 	Punts   int    // ways to user space: one a worker
 	Filters bool   // attach by tc filters, as on kernels without tcx (before 6.6)
 	Log     *slog.Logger
+
+	Stations uint32 // addresses that there is room for; 0: 262144
 }
 
 // Open loads the program and the maps, or adopts what a predecessor with the
@@ -84,6 +87,7 @@ func Open(opt Options) (_ *Engine, err error) {
 		slots:    map[slotKey]*slot{},
 		next:     1, // 0 is nobody's, as in a frame that bears no number
 		filters:  opt.Filters,
+		room:     opt.Stations,
 	}
 	defer func() {
 		if err != nil {
@@ -132,6 +136,9 @@ func (e *Engine) loadOnce() error {
 	spec, err := loadObject()
 	if err != nil {
 		return err
+	}
+	if e.room != 0 {
+		spec.Maps["gx_fdb"].MaxEntries = e.room
 	}
 	var opt ebpf.CollectionOptions
 	if e.pins != "" {
@@ -213,10 +220,21 @@ func (e *Engine) release() error {
 // the process.
 func (e *Engine) Survives() bool { return e.pins != "" }
 
-// Full is how many addresses found no room in the kernel and are forwarded by
-// user space.
+// Full is how often an address found no room in the kernel. Its frames are
+// forwarded by user space.
 func (e *Engine) Full() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.full
+}
+
+// noRoom counts an address that found none.
+func (e *Engine) noRoom(why error) {
+	e.mu.Lock()
+	e.full++
+	first := e.full == 1
+	e.mu.Unlock()
+	if first {
+		e.log.Warn("no room for another address in the kernel, user space forwards its frames; status counts them", "err", why)
+	}
 }

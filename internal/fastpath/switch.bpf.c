@@ -30,12 +30,12 @@
 #define MAX_ADDRS 65536
 #define MAX_NETWORKS 1024
 
-// A port may have as many frames on their way to user space as a quarter of what
-// its way has room for besides. So one that floods fills a fifth of the ring, twelve
-// fill three quarters, and there is room for one that does not (dynamic thresholds,
-// Choudhury and Hahne, 1998). PUNT_SLOTS are the ring's.
+// A port may have as many frames on their way to user space as an eighth of what
+// its way has room for besides. So one that floods fills a ninth of the ring, eight
+// fill half, and there is room for one that does not (dynamic thresholds, Choudhury
+// and Hahne, 1998). PUNT_SLOTS are the ring's.
 #define PUNT_SLOTS 4096
-#define PUNT_SHARE 4
+#define PUNT_SHARE 8
 #define MAX_WAYS 256
 
 // Flags of a port.
