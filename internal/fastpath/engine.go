@@ -98,6 +98,9 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err != nil {
 		e.log.Warn("traffic will not go on without the daemon", "err", err)
 	}
+	if err := othersPins(e.pins); err != nil {
+		return nil, err
+	}
 	if err := e.load(); err != nil {
 		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
 	}
