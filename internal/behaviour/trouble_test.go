@@ -240,6 +240,60 @@ func TestPortsWithoutAPeerElsewhere(t *testing.T) {
 	}
 }
 
+// What a tap has no room for, its guest not reading, is counted by its name: of all
+// that was decided, each frame was read or is in device_dropped.
+func TestTapThatNobodyReads(t *testing.T) {
+	l := surviving(t)
+	g1 := l.guest(1)
+	l.start(isolated)
+	guest := tap(t, l.host, "p5")
+	l.awaitPort("p5", "up")
+	if _, err := guest.Write(append(make([]byte, frame.VNetLen), ethernet(frame.Broadcast, guestMAC(5), 0x88b5, 46)...)); err != nil {
+		t.Fatal(err)
+	}
+	out := rawSocket(t, g1, 1)
+	out.send(t, ethernet(frame.Broadcast, guestMAC(1), 0x88b5, 46))
+	l.inKernel(g1, 1, 5)
+	before, from := l.stats("p5"), l.stats("p1")
+	const count = 3000
+	for range count {
+		out.send(t, ethernet(guestMAC(5), guestMAC(1), 0x88b5, 46))
+	}
+	nettest.Wait(t, "all to be decided", func() (bool, error) { return l.stats("p1").Forwarded-from.Forwarded >= count, nil })
+	after := l.stats("p5")
+	read := uint64(drain(t, guest))
+	if n := after.TxPackets - before.TxPackets; n != count {
+		t.Errorf("tx_packets grew by %d, want %d", n, count)
+	}
+	if after.DeviceDropped == before.DeviceDropped || read+after.DeviceDropped != after.TxPackets {
+		t.Errorf("%d sent, %d read, %d in device_dropped (%d before)", after.TxPackets, read, after.DeviceDropped, before.DeviceDropped)
+	}
+	if out := l.must("stats", "p5"); !strings.Contains(out, "device_dropped=") {
+		t.Errorf("stats says:\n%s", out)
+	}
+}
+
+// drain reads what has come to a tap's guest and returns how many frames it was.
+func drain(t *testing.T, guest *os.File) (frames int) {
+	t.Helper()
+	c, err := guest.SyscallConn()
+	if err == nil {
+		err = c.Control(func(fd uintptr) {
+			b := make([]byte, 1<<16)
+			for {
+				if _, err := unix.Read(int(fd), b); err != nil {
+					return
+				}
+				frames++
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames
+}
+
 // swallow reads what comes to a tap's guest, until the test ends. (Go's poller
 // knows the file from before it had a device, and is never woken.)
 func swallow(t *testing.T, guest *os.File) {

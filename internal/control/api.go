@@ -120,6 +120,11 @@ type PortStats struct {
 	Flooded   uint64            `json:"flooded"`   // of rx: sent on to every other port
 	Consumed  uint64            `json:"consumed"`  // of rx: for the host, which has it from its NIC
 	Drops     map[string]uint64 `json:"drops"`     // reason → frames, both directions, zeros left out
+
+	// DeviceDropped is what the interface itself dropped of what it was to send, as
+	// a tap does whose guest does not read: tx_packets has it, unless the sender was
+	// told at once, which is tx_full. A super-frame counts as one.
+	DeviceDropped uint64 `json:"device_dropped"`
 }
 
 // NetworkStats are one network's gauges and counters.

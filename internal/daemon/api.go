@@ -63,7 +63,9 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 		p.Name = shown(p.Name)
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			found[p.Name] = true
-			st.Ports = append(st.Ports, portStats(p))
+			row := portStats(p)
+			row.DeviceDropped = m.deviceDropped(p.Name)
+			st.Ports = append(st.Ports, row)
 		}
 	}
 	for _, name := range names {
@@ -79,6 +81,19 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	})
 	slices.SortFunc(st.Networks, func(a, b control.NetworkStats) int { return cmp.Compare(a.Network, b.Network) })
 	return st, nil
+}
+
+// deviceDropped is what the port's interface dropped since it was attached.
+func (m *manager) deviceDropped(name string) uint64 {
+	p := m.portByName(name)
+	if p == nil {
+		return 0
+	}
+	now, err := host.TxDropped(p.link.Index)
+	if err != nil || now < p.dropped { // it is gone
+		return 0
+	}
+	return now - p.dropped
 }
 
 func portStats(p dataplane.PortStats) control.PortStats {

@@ -77,6 +77,7 @@ type port struct {
 	fast    *fastpath.Port // nil: afpacket moves its frames
 
 	engineReason string // why it does, where the daemon's engine is the other
+	dropped      uint64 // by the device, before the port was attached
 }
 
 // name is what users call the port. The host's leg is called by the end that

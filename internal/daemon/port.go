@@ -218,6 +218,7 @@ func (m *manager) join(o *opening) error {
 	err := o.err
 	if err == nil {
 		p := &port{link: l, role: w.role, want: w, engineReason: o.why}
+		p.dropped, _ = host.TxDropped(l.Index)
 		p.fast, _ = o.io.(*fastpath.Port)
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]
