@@ -124,7 +124,7 @@ type PortStats struct {
 	// DeviceDropped is what the interface itself dropped of what it was to send, as
 	// a tap does whose guest does not read: tx_packets has it, unless the sender was
 	// told at once, which is tx_full. A super-frame counts as one.
-	DeviceDropped uint64 `json:"device_dropped"`
+	DeviceDropped uint64 `json:"device_dropped,omitempty"`
 }
 
 // NetworkStats are one network's gauges and counters.
