@@ -110,6 +110,7 @@ func TestEngineWithoutTCX(t *testing.T) {
 // Where the engine can't be had, its refusal says what is missing and what to do,
 // and nothing is left behind.
 func TestEngineThatCannotBeHad(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		denied denial
@@ -120,6 +121,7 @@ func TestEngineThatCannotBeHad(t *testing.T) {
 		{"no eBPF", noBPF, "the kernel lacks what it needs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			l := surviving(t)
 			l.guest(1)
 			l.without(tt.denied)

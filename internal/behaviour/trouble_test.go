@@ -145,6 +145,7 @@ func (l *lab) foreign() (there func() bool) {
 // XDP see frames first; a tc filter, which would see none any more, keeps its port
 // with the other engine, which says what to do about it.
 func TestForeignProgramsStay(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	there := l.foreign()
@@ -181,6 +182,7 @@ func TestForeignProgramsStay(t *testing.T) {
 //
 //	tap p5 [this process]    p6 [veth, both ends on the host] q6    guest 1
 func TestPortsWithoutAPeerElsewhere(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	g1 := l.guest(1)
 	mustRun(t, l.host, "ip", "link", "add", "p6", "type", "veth", "peer", "name", "q6")
@@ -243,6 +245,7 @@ func TestPortsWithoutAPeerElsewhere(t *testing.T) {
 // What a tap has no room for, its guest not reading, is counted by its name: of all
 // that was decided, each frame was read or is in device_dropped.
 func TestTapThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	g1 := l.guest(1)
 	l.start(isolated)

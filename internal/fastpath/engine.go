@@ -39,6 +39,9 @@ type Engine struct {
 	shm   []punts // gx_punts: of each port, then of each way
 	mem   []byte  // under shm
 
+	edition    *atomic.Uint64 // gx_edition: entries of gx_fdb changed or taken away
+	editionMem []byte
+
 	mu       sync.Mutex        // guards what follows
 	ports    []*Port           // by number, nil where free
 	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
@@ -109,6 +112,11 @@ func Open(opt Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
 	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts+maxWays)
+	e.editionMem, err = unix.Mmap(e.obj.GxEdition.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the edition of addresses: %w", err)
+	}
+	e.edition = (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(e.editionMem)))
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}
@@ -205,6 +213,10 @@ func (e *Engine) release() error {
 	if e.mem != nil {
 		errs = append(errs, unix.Munmap(e.mem))
 		e.mem, e.shm = nil, nil
+	}
+	if e.editionMem != nil {
+		errs = append(errs, unix.Munmap(e.editionMem))
+		e.editionMem, e.edition = nil, nil
 	}
 	for _, h := range e.links {
 		errs = append(errs, h.close())

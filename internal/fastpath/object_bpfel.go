@@ -35,6 +35,20 @@ type objectCounters struct {
 	UnsupportedGso uint64
 }
 
+type objectPair struct {
+	_       structs.HostLayout
+	Src     uint64
+	Dst     uint64
+	Network uint32
+	Edition uint32
+	Since   uint32
+	From    uint32
+	Counter uint32
+	Ifindex uint32
+	Port    uint32
+	Pad     uint32
+}
+
 type objectPlace struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -134,9 +148,12 @@ type objectProgramSpecs struct {
 type objectMapSpecs struct {
 	GxAddrs     *ebpf.MapSpec `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.MapSpec `ebpf:"gx_counters"`
+	GxEdition   *ebpf.MapSpec `ebpf:"gx_edition"`
 	GxFdb       *ebpf.MapSpec `ebpf:"gx_fdb"`
 	GxIndex     *ebpf.MapSpec `ebpf:"gx_index"`
+	GxNear      *ebpf.MapSpec `ebpf:"gx_near"`
 	GxNetworks  *ebpf.MapSpec `ebpf:"gx_networks"`
+	GxPairs     *ebpf.MapSpec `ebpf:"gx_pairs"`
 	GxPorts     *ebpf.MapSpec `ebpf:"gx_ports"`
 	GxPunts     *ebpf.MapSpec `ebpf:"gx_punts"`
 	GxVcounters *ebpf.MapSpec `ebpf:"gx_vcounters"`
@@ -171,9 +188,12 @@ func (o *objectObjects) Close() error {
 type objectMaps struct {
 	GxAddrs     *ebpf.Map `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.Map `ebpf:"gx_counters"`
+	GxEdition   *ebpf.Map `ebpf:"gx_edition"`
 	GxFdb       *ebpf.Map `ebpf:"gx_fdb"`
 	GxIndex     *ebpf.Map `ebpf:"gx_index"`
+	GxNear      *ebpf.Map `ebpf:"gx_near"`
 	GxNetworks  *ebpf.Map `ebpf:"gx_networks"`
+	GxPairs     *ebpf.Map `ebpf:"gx_pairs"`
 	GxPorts     *ebpf.Map `ebpf:"gx_ports"`
 	GxPunts     *ebpf.Map `ebpf:"gx_punts"`
 	GxVcounters *ebpf.Map `ebpf:"gx_vcounters"`
@@ -184,9 +204,12 @@ func (m *objectMaps) Close() error {
 	return _ObjectClose(
 		m.GxAddrs,
 		m.GxCounters,
+		m.GxEdition,
 		m.GxFdb,
 		m.GxIndex,
+		m.GxNear,
 		m.GxNetworks,
+		m.GxPairs,
 		m.GxPorts,
 		m.GxPunts,
 		m.GxVcounters,

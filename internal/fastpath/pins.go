@@ -20,12 +20,12 @@ const (
 
 	// layout is part of the pins' path: another one of the maps is another
 	// number.
-	layout = "v2"
+	layout = "v3"
 )
 
 // pinDir makes the directory in which an engine is pinned:
 //
-//	BPFFS/gxswitch-HASH/v1-COOKIE
+//	BPFFS/gxswitch-HASH/v2-COOKIE
 //
 // HASH is of the run directory, COOKIE of the network namespace: an interface's
 // index means nothing in another. BPFFS is bpf in the run directory where
@@ -44,6 +44,16 @@ func pinDir(runDir string) (string, error) {
 	dir := filepath.Join(own, layout+"-"+strconv.FormatUint(cookie, 16))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the directory of pinned programs: %w", err)
+	}
+	// A program of another layout would go on beside ours, on the same interfaces.
+	others, err := filepath.Glob(filepath.Join(own, "*-"+strconv.FormatUint(cookie, 16)))
+	for _, other := range others {
+		if other != dir {
+			err = errors.Join(err, unPromiscuous(other), os.RemoveAll(other))
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("remove what a daemon of another version pinned: %w", err)
 	}
 	return dir, nil
 }

@@ -2,6 +2,9 @@ package fastpath
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -94,6 +97,29 @@ func TestForwardingOutlivesTheProcess(t *testing.T) {
 		}
 		return err
 	})
+	a.send(a.to(b.mac()))
+	l.quiet(b)
+}
+
+// What a daemon of another version pinned, whose maps ours can't read, ends.
+func TestAnotherLayoutIsNotAdopted(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a, b := l.guest(nil), l.guest(nil)
+	a.known(1)
+	b.known(1)
+	pins := l.e.pins
+	l.crash()
+	_, cookie, _ := strings.Cut(filepath.Base(pins), "-")
+	if err := os.Rename(pins, filepath.Join(filepath.Dir(pins), "v0-"+cookie)); err != nil {
+		t.Fatal(err)
+	}
+	a.send(a.to(b.mac()))
+	b.receive()
+	l.open(Options{})
+	if l.e.Adopted() {
+		t.Error("the engine adopted another version's")
+	}
 	a.send(a.to(b.mac()))
 	l.quiet(b)
 }
