@@ -20,9 +20,9 @@ func newStatsCommand(a *app) *cobra.Command {
 		Short: "Print the ports' counters, or their rates",
 		Long: `Prints what each port has received (rx: what came from it), sent (tx: what was
 handed to it) and dropped, with the reasons. What the interface itself dropped
-after that, as a tap that nobody reads does, is device_dropped. With -i it prints rates instead,
-per second, after each interval until ^C; with -j too, one JSON value a line.
-The counters of networks are in the JSON form.`,
+after that, as a tap that nobody reads does, is device_dropped. With -i it
+prints rates instead, per second, after each interval until ^C; with -j too, one
+JSON value a line. The counters of networks are in the JSON form.`,
 		Example: `  gxswitch stats
   gxswitch stats vif1.0 vif2.0 -i 1s
   gxswitch stats -j | jq '.ports[] | select(.rx_dropped > 0)'`,

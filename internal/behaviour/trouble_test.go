@@ -161,6 +161,9 @@ func TestForeignProgramsStay(t *testing.T) {
 	if out := l.must("port", "show", "p1"); !strings.Contains(out, "afpacket (p1 has another") {
 		t.Errorf("port show says:\n%s", out)
 	}
+	if out := l.must("status"); !strings.Contains(out, "port p1 has the engine afpacket: p1 has another") {
+		t.Errorf("status says:\n%s", out)
+	}
 	talk(t, g1, guestIP(2))
 	talk(t, g2, guestIP(3))
 	talk(t, g3, guestIP(1))

@@ -25,7 +25,7 @@ type Status struct {
 	Workers      int    `json:"workers"`
 	Config       string `json:"config"` // the file in force, "" without one
 
-	Problems []string `json:"problems,omitempty"` // of networks, each with its name
+	Problems []string `json:"problems,omitempty"` // of networks, and why ports have another engine; each with its name
 }
 
 // Network is one row of GET /v1/networks.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -31,8 +32,19 @@ func (m *manager) Status() control.Status {
 		EngineFull: full,
 		Version:    version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
 		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
-		Problems: m.networkProblems(),
+		Problems: append(m.networkProblems(), m.otherEngines()...),
 	}
+}
+
+// otherEngines says of ports that have another engine than the daemon.
+func (m *manager) otherEngines() (all []string) {
+	for _, p := range m.ports {
+		if p.engineReason != "" {
+			all = append(all, fmt.Sprintf("port %s has the engine %s: %s", p.name(), p.engine(), p.engineReason))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // noPort says why there is nothing to do with the port: list shows also those

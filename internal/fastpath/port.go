@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -161,8 +162,8 @@ func (e *Engine) free() (uint16, bool) {
 }
 
 // behindNamespace reports whether the interface is a veth or netkit whose other
-// end is in another namespace, and nothing waits at its egress that
-// bpf_redirect_peer would pass by.
+// end is in another namespace, and there is nothing at its egress that
+// bpf_redirect_peer would pass by: no queueing discipline, no program of another's.
 func behindNamespace(ifindex int) bool {
 	l, err := netlink.LinkByIndex(ifindex)
 	if err != nil {
@@ -174,10 +175,21 @@ func behindNamespace(ifindex int) bool {
 		return false
 	}
 	a := l.Attrs()
-	if a.NetNsID < 0 || a.NumTxQueues > 0 && !slices.Contains([]string{"", "noqueue"}, qdisc(a)) {
+	if a.NetNsID < 0 || watchedAtEgress(ifindex) || a.NumTxQueues > 0 && !slices.Contains([]string{"", "noqueue"}, qdisc(a)) {
 		return false
 	}
 	return true
+}
+
+// watchedAtEgress reports whether somebody has a tc filter or a tcx program at the
+// interface's egress. A filter of a kind that can't be read is one.
+func watchedAtEgress(ifindex int) bool {
+	filters, err := netlink.FilterList(device(ifindex), netlink.HANDLE_MIN_EGRESS)
+	if len(filters) > 0 || gone(err) != nil {
+		return true
+	}
+	on, err := link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: ebpf.AttachTCXEgress})
+	return err == nil && len(on.Programs) > 0
 }
 
 // Number is the Source of the port's frames at its Punt.

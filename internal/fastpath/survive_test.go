@@ -215,6 +215,40 @@ func TestForeignProgramOnAPort(t *testing.T) {
 	b.receive()
 }
 
+// A tcx program of somebody else's at the egress sees what goes to the guest, which
+// bpf_redirect_peer would keep from it.
+func TestForeignProgramAtEgress(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a, b := l.guest(nil), l.guest(nil)
+	a.known(1)
+	b.known(1)
+	const drop = 2 // TCX_DROP
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, drop), asm.Return()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prog.Close()
+	var foreign link.Link
+	l.do(func() (err error) {
+		foreign, err = link.AttachTCX(link.TCXOptions{Interface: b.ifindex, Program: prog, Attach: ebpf.AttachTCXEgress})
+		return err
+	})
+	l.do(b.port.Look)
+	a.send(a.to(b.mac()))
+	l.quiet(b)
+	if err := foreign.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.do(b.port.Look)
+	if !b.port.peer.Load() {
+		t.Error("nobody is at the egress any more")
+	}
+	a.send(a.to(b.mac()))
+	b.receive()
+}
+
 // An interface that is deleted takes nothing with it; frames to it go to user
 // space once its port is closed, and nowhere before.
 func TestPortDeletedWhileRedirectedTo(t *testing.T) {
