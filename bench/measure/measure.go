@@ -170,6 +170,7 @@ func kinds() []Measure {
 	return []Measure{
 		natThroughput{size: 64}, natBulk{flows: 1}, natBulk{flows: 16}, natRoundtrip{}, natSessions{},
 		vlanThroughput{size: 64}, vlanBulk{}, policed{size: 64},
+		toTaps{size: 64}, toTaps{size: 64, all: true},
 	}
 }
 

@@ -41,6 +41,7 @@ type Session struct {
 	Arm    string
 	Lanes  []Lane
 	Crowd  []Endpoint
+	Taps   []Tap // of the kind Taps: that of each lane's sender
 	PIDs   []int // of the arm's processes
 	Switch bool  // false: there is none in the way, nothing learns and nothing floods
 
@@ -105,6 +106,11 @@ func (r *Rig) ports(setup Setup) []string {
 		return []string{vlanAccess, vlanOther, vlanTrunk}
 	}
 	names := slices.Clone(r.Ports)
+	if setup.Kind == Taps {
+		for _, t := range r.taps {
+			names = append(names, t.Name)
+		}
+	}
 	for i := range setup.Crowd {
 		names = append(names, CrowdPort(i))
 	}

@@ -29,6 +29,7 @@ const (
 	NAT            // one lane, through a gateway that hides the guest's address
 	VLANs          // two lanes, of ports that carry VLANs
 	Policed        // the usual lanes; every port is held to its addresses, with guards and a storm limit
+	Taps           // the usual senders; the receivers are taps
 )
 
 // ErrLacks says that the arm does nothing of the setup's kind, here.
@@ -66,6 +67,8 @@ func (r *Rig) makeLinks(k Kind) (err error) {
 		r.nat, err = r.makeNAT()
 	case k == VLANs && r.vlan == nil:
 		r.vlan, err = r.makeVLANs()
+	case k == Taps && r.taps == nil:
+		err = r.makeTaps()
 	}
 	return err
 }
@@ -140,6 +143,8 @@ func (s *Session) ofKind(r *Rig, k Kind) {
 	case VLANs:
 		s.Lanes = []Lane{{r.vlan[0], r.vlan[2]}, {r.vlan[0], r.vlan[1]}}
 		s.Arrival.VID = VID
+	case Taps:
+		s.Taps = r.taps
 	}
 }
 

@@ -36,6 +36,9 @@ func configKind(b *strings.Builder, r *Rig, k Kind) {
 		}
 	default:
 		configPort(b, "p*", "")
+		if k == Taps {
+			configPort(b, "k*", "")
+		}
 	}
 }
 

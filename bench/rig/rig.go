@@ -9,7 +9,8 @@
 //	g0 direct ─────────────────────────────── eth0 d0   the arm "direct":
 //	g1 direct ─────────────────────────────── eth0 d1   no switch at all
 //
-// Links for NAT and VLANs, which are made when asked for too, are in kind.go.
+// Links for NAT and VLANs, which are made when asked for too, are in kind.go, taps
+// in tap.go.
 //
 // Every arm but direct works on the same interfaces p0, p1, … one after the
 // other: Up gives them to the arm, Down takes them back. Parallel sets of links
@@ -76,6 +77,7 @@ type Rig struct {
 
 	nat  *natLinks  // nil: not asked for yet
 	vlan []Endpoint // likewise
+	taps []Tap      // likewise
 
 	net   *testnet.Net
 	crowd struct {
@@ -115,7 +117,10 @@ func New(prefix string, n int) (_ *Rig, err error) {
 }
 
 // Close removes all of it.
-func (r *Rig) Close() error { return r.net.Close() }
+func (r *Rig) Close() error {
+	r.closeTaps()
+	return r.net.Close()
+}
 
 // Endpoints are all of the lanes' ends, each once.
 func (r *Rig) Endpoints() []Endpoint {
@@ -202,8 +207,8 @@ func (r *Rig) lane(i, lanes int) error {
 	return nil
 }
 
-// The addresses of side 1 to 7 (senders, receivers, direct ends, the crowd, those
-// of NAT and of VLANs),
+// The addresses of side 1 to 8 (senders, receivers, direct ends, the crowd, those
+// of NAT, of VLANs and of taps),
 // locally administered.
 func mac(side, i int) frame.MAC {
 	return frame.MAC{0x02, 0x67, 0x78, byte(side), byte(i >> 8), byte(i)}

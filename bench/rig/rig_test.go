@@ -84,7 +84,7 @@ func TestGxswitchTakesThePortsAndGivesThemBack(t *testing.T) {
 func TestArmsAreOfEveryKind(t *testing.T) {
 	r := testRig(t)
 	arms := []Arm{Direct{}, Bridge{}, Gxswitch{Binary: daemon(t), Engine: "afpacket"}}
-	for _, k := range []Kind{NAT, VLANs, Policed, NAT, Switching} {
+	for _, k := range []Kind{NAT, VLANs, Policed, Taps, NAT, Switching} {
 		for _, a := range arms {
 			s, err := r.Up(t.Context(), a, Setup{Kind: k})
 			if _, bridge := a.(Bridge); bridge && k != NAT && errors.Is(err, ErrLacks) {

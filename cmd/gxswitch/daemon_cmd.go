@@ -25,7 +25,8 @@ interface exists is attached. SIGHUP reads the configuration again.
 
 The engine ebpf forwards in the kernel what the switch has decided. It goes on
 when the daemon is killed, until the next one takes over or --flush ends it.
-afpacket moves every frame itself. auto is afpacket for now.`,
+afpacket moves every frame itself. auto is ebpf where the kernel has it, else
+afpacket; "gxswitch status" says why.`,
 		Example: `  gxswitch daemon
   gxswitch daemon --config ./lab.toml --run-dir /tmp/lab --state-dir /tmp/lab
   gxswitch daemon --flush`,

@@ -110,7 +110,7 @@ func portFields(p control.Port) []field {
 		{"mac_limit", numberOrNone(p.MACLimit)},
 		{"isolated", p.Isolated},
 		{"label", p.Label},
-		{"engine", p.Engine},
+		{"engine", withReason(p.Engine, p.EngineReason)},
 		{"source", p.Source},
 	}
 	if p.Xen != nil {
@@ -120,6 +120,14 @@ func portFields(p control.Port) []field {
 		all = append(all, field{"problem", p.Problem})
 	}
 	return all
+}
+
+// withReason is an engine, and why it is that one.
+func withReason(engine, why string) string {
+	if why == "" {
+		return engine
+	}
+	return engine + " (" + why + ")"
 }
 
 // xenText is the virtual NIC that the port is of.

@@ -19,9 +19,10 @@ func newStatsCommand(a *app) *cobra.Command {
 		Use:   "stats [PORT…]",
 		Short: "Print the ports' counters, or their rates",
 		Long: `Prints what each port has received (rx: what came from it), sent (tx: what was
-handed to it) and dropped, with the reasons. With -i it prints rates instead,
-per second, after each interval until ^C; with -j too, one JSON value a line.
-The counters of networks are in the JSON form.`,
+handed to it) and dropped, with the reasons. What the interface itself dropped
+after that, as a tap that nobody reads does, is device_dropped. With -i it
+prints rates instead, per second, after each interval until ^C; with -j too, one
+JSON value a line. The counters of networks are in the JSON form.`,
 		Example: `  gxswitch stats
   gxswitch stats vif1.0 vif2.0 -i 1s
   gxswitch stats -j | jq '.ports[] | select(.rx_dropped > 0)'`,
@@ -45,7 +46,7 @@ The counters of networks are in the JSON form.`,
 			var rows [][]string
 			for _, p := range stats.Ports {
 				rows = append(rows, []string{p.Port, p.Network, count(p.RxPackets), count(p.RxBytes), count(p.RxDropped),
-					count(p.TxPackets), count(p.TxBytes), count(p.TxDropped), reasons(p.Drops)})
+					count(p.TxPackets), count(p.TxBytes), count(p.TxDropped), reasons(p)})
 			}
 			return a.printTable(stats, []string{"PORT", "NETWORK", "RX_PACKETS", "RX_BYTES", "RX_DROPPED",
 				"TX_PACKETS", "TX_BYTES", "TX_DROPPED", "DROPS"}, rows)
@@ -59,12 +60,15 @@ The counters of networks are in the JSON form.`,
 func count(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // reasons is "malformed=2,mtu=1".
-func reasons(drops map[string]uint64) string {
+func reasons(p control.PortStats) string {
 	var all []string
-	for _, reason := range slices.Sorted(maps.Keys(drops)) {
-		if drops[reason] > 0 {
-			all = append(all, reason+"="+count(drops[reason]))
+	for _, reason := range slices.Sorted(maps.Keys(p.Drops)) {
+		if p.Drops[reason] > 0 {
+			all = append(all, reason+"="+count(p.Drops[reason]))
 		}
+	}
+	if p.DeviceDropped > 0 {
+		all = append(all, "device_dropped="+count(p.DeviceDropped))
 	}
 	return strings.Join(all, ",")
 }

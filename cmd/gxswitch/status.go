@@ -26,19 +26,18 @@ func newStatusCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(s, func(b *strings.Builder) {
-				engine := s.Engine
-				if s.EngineReason != "" {
-					engine += " (" + s.EngineReason + ")"
-				}
 				all := []field{
 					{"version", s.Version},
-					{"engine", engine},
+					{"engine", withReason(s.Engine, s.EngineReason)},
 					{"uptime", time.Duration(s.UptimeS) * time.Second},
 					{"pid", s.PID},
 					{"networks", s.Networks},
 					{"ports", s.Ports},
 					{"workers", s.Workers},
 					{"config", s.Config},
+				}
+				if s.EngineFull > 0 {
+					all = append(all, field{"engine_full", s.EngineFull})
 				}
 				for _, p := range s.Problems {
 					all = append(all, field{"problem", p})

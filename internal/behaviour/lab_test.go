@@ -31,6 +31,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(denials); text != "" {
+		become(text, os.Args[1:])
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "gxswitch-behaviour")
 		if err != nil {
@@ -61,6 +64,7 @@ type lab struct {
 	engine string
 	daemon *daemon
 
+	denied     string // see without
 	resolvConf string // that the daemon sees for the host's own, if not ""
 	etc        string // likewise for /etc; with it there is no --config
 }
@@ -165,6 +169,10 @@ func (l *lab) launch() *daemon {
 	l.t.Helper()
 	d := &daemon{log: &logBuffer{}, done: make(chan struct{})}
 	args := append([]string{binary}, l.daemonArgs()...)
+	if l.denied != "" {
+		args = append([]string{"sh", "-c", `mount -t tmpfs none /sys/kernel/btf && exec "$@"`, "",
+			"env", denials + "=" + l.denied, os.Args[0]}, args...)
+	}
 	if l.resolvConf != "" { // in the mount namespace that ip-netns(8) made
 		args = append([]string{"sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}, args...)
 	}

@@ -302,9 +302,15 @@ type raw struct {
 // rawSocket opens one on guest i's.
 func rawSocket(t *testing.T, ns *testnet.NS, i int) raw {
 	t.Helper()
+	return rawSocketOn(t, ns, "eth0", i)
+}
+
+// rawSocketOn opens one on another interface.
+func rawSocketOn(t *testing.T, ns *testnet.NS, name string, i int) raw {
+	t.Helper()
 	r := raw{mac: guestMAC(i)}
 	err := ns.Do(func() error {
-		link, err := net.InterfaceByName("eth0")
+		link, err := net.InterfaceByName(name)
 		if err != nil {
 			return err
 		}

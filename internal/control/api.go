@@ -17,6 +17,7 @@ type Status struct {
 	Version      string `json:"version"`
 	Engine       string `json:"engine"`                  // afpacket or ebpf
 	EngineReason string `json:"engine_reason,omitempty"` // why it is not ebpf, where that was tried
+	EngineFull   uint64 `json:"engine_full,omitempty"`   // how often an address found no room in the kernel
 	UptimeS      int64  `json:"uptime_s"`                // seconds since the daemon was ready
 	PID          int    `json:"pid"`
 	Networks     int    `json:"networks"`
@@ -24,7 +25,7 @@ type Status struct {
 	Workers      int    `json:"workers"`
 	Config       string `json:"config"` // the file in force, "" without one
 
-	Problems []string `json:"problems,omitempty"` // of networks, each with its name
+	Problems []string `json:"problems,omitempty"` // of networks, and why ports have another engine; each with its name
 }
 
 // Network is one row of GET /v1/networks.
@@ -119,6 +120,11 @@ type PortStats struct {
 	Flooded   uint64            `json:"flooded"`   // of rx: sent on to every other port
 	Consumed  uint64            `json:"consumed"`  // of rx: for the host, which has it from its NIC
 	Drops     map[string]uint64 `json:"drops"`     // reason → frames, both directions, zeros left out
+
+	// DeviceDropped is what the interface itself dropped of what it was to send, as
+	// a tap does whose guest does not read: tx_packets has it, unless the sender was
+	// told at once, which is tx_full. A super-frame counts as one.
+	DeviceDropped uint64 `json:"device_dropped,omitempty"`
 }
 
 // NetworkStats are one network's gauges and counters.

@@ -38,9 +38,12 @@ type Port struct {
 	Isolated   bool      `json:"isolated"`
 	Label      string    `json:"label"`
 	Engine     string    `json:"engine"`
-	Source     string    `json:"source"`            // "config" or "runtime"
-	Xen        *XenNIC   `json:"xen,omitempty"`     // of a port that a hotplug call attached
-	Problem    string    `json:"problem,omitempty"` // why a present interface is not attached
+	// EngineReason says why it is afpacket, where the daemon's is ebpf.
+	EngineReason string `json:"engine_reason,omitempty"`
+
+	Source  string  `json:"source"`            // "config" or "runtime"
+	Xen     *XenNIC `json:"xen,omitempty"`     // of a port that a hotplug call attached
+	Problem string  `json:"problem,omitempty"` // why a present interface is not attached
 }
 
 // Shaper is what a rate limit does, in one direction.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -23,11 +24,27 @@ var _ control.Switch = (*manager)(nil)
 func (m *manager) Status() control.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return control.Status{
-		Version: version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
-		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
-		Problems: m.networkProblems(),
+	full := uint64(0)
+	if m.kernel != nil {
+		full = m.kernel.Full()
 	}
+	return control.Status{
+		EngineFull: full,
+		Version:    version.String(), Engine: m.engineName(), EngineReason: m.engineReason, UptimeS: int64(time.Since(m.started) / time.Second),
+		PID: os.Getpid(), Networks: len(m.networks), Ports: len(m.portRows()), Workers: m.sw.Workers(), Config: m.cfg.File,
+		Problems: append(m.networkProblems(), m.otherEngines()...),
+	}
+}
+
+// otherEngines says of ports that have another engine than the daemon.
+func (m *manager) otherEngines() (all []string) {
+	for _, p := range m.ports {
+		if p.engineReason != "" {
+			all = append(all, fmt.Sprintf("port %s has the engine %s: %s", p.name(), p.engine(), p.engineReason))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // noPort says why there is nothing to do with the port: list shows also those
@@ -58,7 +75,9 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 		p.Name = shown(p.Name)
 		if len(names) == 0 || slices.Contains(names, p.Name) {
 			found[p.Name] = true
-			st.Ports = append(st.Ports, portStats(p))
+			row := portStats(p)
+			row.DeviceDropped = m.deviceDropped(p.Name)
+			st.Ports = append(st.Ports, row)
 		}
 	}
 	for _, name := range names {
@@ -74,6 +93,19 @@ func (m *manager) Stats(names []string) (control.Stats, error) {
 	})
 	slices.SortFunc(st.Networks, func(a, b control.NetworkStats) int { return cmp.Compare(a.Network, b.Network) })
 	return st, nil
+}
+
+// deviceDropped is what the port's interface dropped since it was attached.
+func (m *manager) deviceDropped(name string) uint64 {
+	p := m.portByName(name)
+	if p == nil {
+		return 0
+	}
+	now, err := host.TxDropped(p.link.Index)
+	if err != nil || now < p.dropped { // it is gone
+		return 0
+	}
+	return now - p.dropped
 }
 
 func portStats(p dataplane.PortStats) control.PortStats {

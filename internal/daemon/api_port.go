@@ -54,7 +54,7 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	spec := p.want.spec
 	spec.Network = network
 	row := newRow(spec, p.role, p.want.source)
-	row.Engine = p.engine()
+	row.Engine, row.EngineReason = p.engine(), p.engineReason
 	l := p.link
 	switch p.role {
 	case dataplane.Host:

@@ -30,7 +30,14 @@ func openEngine(opt Options, workers int) (k *fastpath.Engine, reason string, er
 	default:
 		return nil, "", control.Errorf(control.CodeUsage, "engine %q: want auto, afpacket or ebpf", opt.Engine)
 	}
-	k, err = fastpath.Open(fastpath.Options{RunDir: opt.RunDir, Punts: workers, Log: opt.Log})
+	return tryEngine(opt, func() (*fastpath.Engine, error) {
+		return fastpath.Open(fastpath.Options{RunDir: opt.RunDir, Punts: workers, Log: opt.Log})
+	})
+}
+
+// tryEngine opens the engine, or says why there is none.
+func tryEngine(opt Options, open func() (*fastpath.Engine, error)) (k *fastpath.Engine, reason string, err error) {
+	k, err = open()
 	if err == nil {
 		return k, "", nil
 	}
@@ -71,17 +78,42 @@ func (m *manager) engineName() string {
 }
 
 // openPort opens an interface with the engine there is. Where the one in the
-// kernel can't have it, the other does.
-func (m *manager) openPort(l host.Link, role dataplane.Role) (ports.Port, error) {
+// kernel can't have it, the other does, and reason says why.
+func (m *manager) openPort(l host.Link, role dataplane.Role) (_ ports.Port, reason string, err error) {
 	promiscuous := role == dataplane.Uplink || l.Kind == ""
 	if m.kernel != nil {
-		p, err := m.kernel.Attach(l.Index, fastpath.PortOptions{Uplink: role == dataplane.Uplink, Promiscuous: promiscuous})
+		p, err := m.openFast(l, fastpath.PortOptions{Uplink: role == dataplane.Uplink, Promiscuous: promiscuous})
 		if err == nil {
-			return p, nil
+			return p, "", nil
 		}
+		reason = err.Error()
 		m.log.Warn("the port has the afpacket engine", "port", l.Name, "err", err)
 	}
-	return ports.OpenPacket(l.Index, ports.PacketOptions{Promiscuous: promiscuous})
+	p, err := ports.OpenPacket(l.Index, ports.PacketOptions{Promiscuous: promiscuous})
+	if err != nil {
+		return nil, "", err
+	}
+	return p, reason, nil
+}
+
+// openFast gives the interface to the engine in the kernel. A filter of somebody
+// else's at its ingress, which sees all frames with the other engine, would see no
+// more of those that are decided. (A tcx program that is there sees them first, an
+// XDP program too.)
+func (m *manager) openFast(l host.Link, opt fastpath.PortOptions) (*fastpath.Port, error) {
+	f, foreign, err := host.ForeignFilter(l.Index)
+	if err != nil {
+		return nil, err
+	}
+	if foreign {
+		return nil, fmt.Errorf("%s has another program's tc filter at its ingress (%s), which would miss what the kernel forwards; "+
+			"without it (tc filter del dev %s ingress pref %d) the daemon's next start takes ebpf", l.Name, f, l.Name, f.Priority)
+	}
+	p, err := m.kernel.Attach(l.Index, opt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.Name, err)
+	}
+	return p, nil
 }
 
 // engine is what moves the port's frames.

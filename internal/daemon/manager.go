@@ -75,6 +75,9 @@ type port struct {
 	want    want
 	members []string       // the networks it is a port of: one, but of an uplink there may be more
 	fast    *fastpath.Port // nil: afpacket moves its frames
+
+	engineReason string // why it does, where the daemon's engine is the other
+	dropped      uint64 // by the device, before the port was attached
 }
 
 // name is what users call the port. The host's leg is called by the end that

@@ -132,6 +132,7 @@ type opening struct {
 	link host.Link
 	want want
 	io   ports.Port
+	why  string // the engine is another than that of the daemon
 	err  error
 }
 
@@ -205,7 +206,7 @@ func (m *manager) openAll(all []*opening) {
 	var wg sync.WaitGroup
 	for _, o := range all {
 		wg.Go(func() {
-			o.io, o.err = m.openPort(o.link, o.want.role)
+			o.io, o.why, o.err = m.openPort(o.link, o.want.role)
 		})
 	}
 	wg.Wait()
@@ -216,7 +217,8 @@ func (m *manager) join(o *opening) error {
 	l, w := o.link, o.want
 	err := o.err
 	if err == nil {
-		p := &port{link: l, role: w.role, want: w}
+		p := &port{link: l, role: w.role, want: w, engineReason: o.why}
+		p.dropped, _ = host.TxDropped(l.Index)
 		p.fast, _ = o.io.(*fastpath.Port)
 		if err = m.sw.Attach(m.portConfig(p, w.networks[0]), o.io); err == nil {
 			p.members = w.networks[:1:1]

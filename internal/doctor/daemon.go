@@ -42,7 +42,18 @@ func checkDaemon(m *Machine) []Finding {
 		return warn(fmt.Sprintf("the daemon is version %s, this program %s", m.Daemon.Version, m.Version),
 			"systemctl restart gxswitch; networks and ports stay")
 	}
-	return ok(fmt.Sprintf("version %s, process %d, engine %s", m.Daemon.Version, m.Daemon.PID, m.Daemon.Engine))
+	all := ok(fmt.Sprintf("version %s, process %d, engine %s", m.Daemon.Version, m.Daemon.PID, m.Daemon.Engine))
+	if why := m.Daemon.EngineReason; why != "" {
+		all = append(all, warn("the engine is afpacket: "+why, "docs/engines.md says what ebpf needs")...)
+	}
+	if n := m.Daemon.EngineFull; n > 0 {
+		all = append(all, warn(fmt.Sprintf("%d times an address found no room in the kernel, and the daemon moves its frames", n),
+			"gxswitch fdb list: who has so many? mac_limit bounds a port's")...)
+	}
+	for _, p := range m.Daemon.Problems {
+		all = append(all, warn(p, "")...)
+	}
+	return all
 }
 
 // checkGroup looks where systemd-sysusers and groupadd write. A group may be in

@@ -87,6 +87,7 @@ func Examine(m *Machine) []Finding {
 		{"ring", checkRing},
 		{"tcx", checkTCX},
 		{"btf", checkBTF},
+		{"bpffs", checkBPFFS},
 		{"uplink", checkUplinks},
 		{"bridge", checkBridges},
 		{"offload", checkOffloads},

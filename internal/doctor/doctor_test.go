@@ -144,6 +144,10 @@ func TestChecks(t *testing.T) {
 			[]string{"fail no|join the group"}},
 		{"an older one", "daemon", func(m *Machine, _ *fakeHost) { m.Daemon.Version = "0.9" }, []string{"warn is version 0.9, this program 1.0|restart"}},
 
+		{"without an engine", "daemon", func(m *Machine, _ *fakeHost) { m.Daemon.EngineReason = "no memory" }, []string{"ok version|", "warn the engine is afpacket: no memory|engines.md"}},
+		{"a full kernel", "daemon", func(m *Machine, _ *fakeHost) { m.Daemon.EngineFull = 7 }, []string{"ok version|", "warn 7 times|mac_limit"}},
+		{"a problem", "daemon", func(m *Machine, _ *fakeHost) { m.Daemon.Problems = []string{"port p1 has the engine afpacket"} }, []string{"ok version|", "warn port p1 has|"}},
+
 		{"a group", "group", root("etc/group root:x:0:\ngxswitch:x:105:ann,bob\n"), []string{"ok gxswitch: ann,bob|"}},
 		{"without members", "group", root("etc/group gxswitch:x:105:\n"), []string{"ok without members|"}},
 		{"none", "group", root("etc/group gxswitches:x:105:ann\n"), []string{"warn no group gxswitch|groupadd --system gxswitch"}},
@@ -172,7 +176,9 @@ func TestChecks(t *testing.T) {
 		{"no tcx", "tcx", trial(Trial{TCX: syscall.EINVAL}), []string{"ok clsact does as well|"}},
 		{"no root for tcx", "tcx", trial(Trial{Namespace: eperm}), []string{"warn can't be tried|as root"}},
 		{"BTF", "btf", root("sys/kernel/btf/vmlinux x"), []string{"ok is there|"}},
-		{"no BTF", "btf", root(), []string{"ok needs none|"}},
+		{"no BTF", "btf", root(), []string{"ok neither engine needs it|"}},
+		{"a bpf filesystem", "bpffs", root("proc/mounts sysfs /sys sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,mode=700 0 0\n"), []string{"ok is mounted|"}},
+		{"none", "bpffs", root("proc/mounts sysfs /sys sysfs rw 0 0\n"), []string{"ok is not mounted|"}},
 
 		{"no uplink", "uplink", conf(hostOnly), []string{"ok no network has one|"}},
 		{"an uplink", "uplink", on(bridged, eth1), []string{"ok eth1, mtu 1500|"}},
@@ -303,7 +309,7 @@ func TestEveryCheckSaysSomething(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(seen) != 21 {
+	if len(seen) != 22 {
 		t.Errorf("%d checks spoke: %v", len(seen), seen)
 	}
 }

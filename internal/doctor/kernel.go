@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // The oldest Linux that the switch is written for.
@@ -55,7 +56,7 @@ func checkRing(m *Machine) []Finding {
 	return tried(t.Ring, "AF_PACKET, TPACKET_V2 with virtio-net headers", "no port can be opened", "modprobe af_packet (CONFIG_PACKET)")
 }
 
-// Neither tcx nor BTF is needed by the afpacket engine.
+// Neither tcx nor BTF is needed, by either engine.
 func checkTCX(m *Machine) []Finding {
 	t := m.Host.Try()
 	switch err := cmpErr(t.Namespace, t.Veth); {
@@ -71,9 +72,19 @@ func checkTCX(m *Machine) []Finding {
 
 func checkBTF(m *Machine) []Finding {
 	if !m.exists("sys/kernel/btf/vmlinux") {
-		return ok("no /sys/kernel/btf/vmlinux; the afpacket engine needs none")
+		return ok("no /sys/kernel/btf/vmlinux; neither engine needs it")
 	}
 	return ok("is there")
+}
+
+// Where nothing can be pinned the eBPF engine does its work all the same.
+func checkBPFFS(m *Machine) []Finding {
+	for line := range strings.Lines(m.read("proc/mounts")) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == "/sys/fs/bpf" && f[2] == "bpf" {
+			return ok("/sys/fs/bpf is mounted: with the eBPF engine guests talk on without the daemon")
+		}
+	}
+	return ok("/sys/fs/bpf is not mounted: a daemon that may mounts it; else traffic ends with the daemon, with either engine")
 }
 
 // tried is what came of a trial.

@@ -18,6 +18,7 @@ import (
 // Bounds of the maps, as in switch.bpf.c.
 const (
 	maxPorts    = 4096
+	maxWays     = 256
 	maxCounters = 4096
 	hostAddrs   = 0xffffffff
 )
@@ -30,12 +31,13 @@ type Engine struct {
 	pins    string // directory in a bpffs; "" without one
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
+	room    uint32
 
 	successor bool        // of one that had ports
 	leaving   atomic.Bool // to a successor, see Leave
 
 	punts []*Punt
-	shm   []punts // gx_punts
+	shm   []punts // gx_punts: of each port, then of each way
 	mem   []byte  // under shm
 
 	edition    *atomic.Uint64 // gx_edition: entries of gx_fdb changed or taken away
@@ -49,7 +51,7 @@ type Engine struct {
 	slots    map[slotKey]*slot // counters of VLANs
 	bySlot   [maxCounters]*slot
 	next     uint16 // number to try next
-	full     uint64 // addresses that found no room
+	full     uint64 // addresses that found no room, each time that they were tried
 
 	hostMu    sync.Mutex // guards hostAddrs
 	hostAddrs []netip.Addr
@@ -73,6 +75,8 @@ type Options struct {
 	Punts   int    // ways to user space: one a worker
 	Filters bool   // attach by tc filters, as on kernels without tcx (before 6.6)
 	Log     *slog.Logger
+
+	Stations uint32 // addresses that there is room for; 0: 262144
 }
 
 // Open loads the program and the maps, or adopts what a predecessor with the
@@ -88,6 +92,7 @@ func Open(opt Options) (_ *Engine, err error) {
 		slots:    map[slotKey]*slot{},
 		next:     1, // 0 is nobody's, as in a frame that bears no number
 		filters:  opt.Filters,
+		room:     opt.Stations,
 	}
 	defer func() {
 		if err != nil {
@@ -97,6 +102,9 @@ func Open(opt Options) (_ *Engine, err error) {
 	e.pins, err = pinDir(opt.RunDir)
 	if err != nil {
 		e.log.Warn("traffic will not go on without the daemon", "err", err)
+	}
+	if err := othersPins(e.pins); err != nil {
+		return nil, err
 	}
 	// A program of another layout would go on forwarding, before ours and by rules
 	// that nobody changes.
@@ -108,11 +116,11 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.load(); err != nil {
 		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
 	}
-	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, maxPorts*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, (maxPorts+maxWays)*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
-	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts)
+	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts+maxWays)
 	e.editionMem, err = unix.Mmap(e.obj.GxEdition.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map the edition of addresses: %w", err)
@@ -148,6 +156,9 @@ func (e *Engine) loadOnce() error {
 	spec, err := loadObject()
 	if err != nil {
 		return err
+	}
+	if e.room != 0 {
+		spec.Maps["gx_fdb"].MaxEntries = e.room
 	}
 	var opt ebpf.CollectionOptions
 	if e.pins != "" {
@@ -233,10 +244,21 @@ func (e *Engine) release() error {
 // the process.
 func (e *Engine) Survives() bool { return e.pins != "" }
 
-// Full is how many addresses found no room in the kernel and are forwarded by
-// user space.
+// Full is how often an address found no room in the kernel. Its frames are
+// forwarded by user space.
 func (e *Engine) Full() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.full
+}
+
+// noRoom counts an address that found none.
+func (e *Engine) noRoom(why error) {
+	e.mu.Lock()
+	e.full++
+	first := e.full == 1
+	e.mu.Unlock()
+	if first {
+		e.log.Warn("no room for another address in the kernel, user space forwards its frames; status counts them", "err", why)
+	}
 }

@@ -88,12 +88,11 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 		return nil // it is being detached
 	}
 	s := e.slot(slotKey{network, k.VLAN()})
+	e.mu.Unlock()
 	if s == nil {
-		e.full++
-		e.mu.Unlock()
+		e.noRoom(errors.New("4096 VLANs have one already"))
 		return nil
 	}
-	e.mu.Unlock()
 	v := objectPlace{
 		Ifindex: uint32(p.ifindex), Port: uint32(number), Counter: s.index,
 		Stamp: stampNow() - uint32(ageSeconds*1e9>>stampShift),
@@ -104,9 +103,7 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 		e.edition.Add(1)
 	}
 	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOMEM) {
-		e.mu.Lock()
-		e.full++
-		e.mu.Unlock()
+		e.noRoom(err)
 		// It may have another port's place still.
 		return e.Delete(network, k)
 	}

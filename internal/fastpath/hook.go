@@ -24,11 +24,12 @@ type hook struct {
 
 // Our filter runs before the guard, which has priority 2 (internal/host). Its name
 // ends with the run directory's hash: another daemon may have ports of its own in
-// this network namespace.
+// this network namespace. Its handle says whether the qdisc came with it.
 const (
-	filterName     = "gxswitch-fast-"
-	filterPriority = 1
-	filterHandle   = 0x67780001
+	filterName        = "gxswitch-fast-"
+	filterPriority    = 1
+	filterHandle      = 0x67780001
+	filterHandleQdisc = 0x67780002
 )
 
 // attach puts a program at an interface's ingress, behind others of tcx: who was
@@ -110,12 +111,12 @@ func (e *Engine) pinnedHooks(prog *ebpf.Program, name string) (map[int]*hook, er
 	return found, nil
 }
 
-func filterAt(ifindex int) *netlink.BpfFilter {
+func filterAt(ifindex int, handle uint32) *netlink.BpfFilter {
 	return &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: ifindex,
 			Parent:    netlink.HANDLE_MIN_INGRESS,
-			Handle:    filterHandle,
+			Handle:    handle,
 			Priority:  filterPriority,
 			Protocol:  unix.ETH_P_ALL,
 		},
@@ -123,14 +124,29 @@ func filterAt(ifindex int) *netlink.BpfFilter {
 	}
 }
 
-func attachFilter(prog *ebpf.Program, ifindex int, hash string) error {
-	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+func clsactOf(ifindex int) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: ifindex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
 	}}
-	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add clsact qdisc to interface %d: %w", ifindex, err)
+}
+
+// attachFilter puts the program there, or in the place of the one that a
+// predecessor left.
+func attachFilter(prog *ebpf.Program, ifindex int, hash string) error {
+	handle, err := filterHandleOf(ifindex, hash)
+	if err != nil {
+		return err
 	}
-	f := filterAt(ifindex)
+	if handle == 0 {
+		handle = filterHandle
+		switch err := netlink.QdiscAdd(clsactOf(ifindex)); {
+		case err == nil:
+			handle = filterHandleQdisc
+		case !errors.Is(err, unix.EEXIST):
+			return fmt.Errorf("add clsact qdisc to interface %d: %w", ifindex, err)
+		}
+	}
+	f := filterAt(ifindex, handle)
 	f.Fd, f.Name = prog.FD(), filterName+hash
 	if err := netlink.FilterReplace(f); err != nil {
 		return fmt.Errorf("attach filter to interface %d: %w", ifindex, err)
@@ -138,9 +154,46 @@ func attachFilter(prog *ebpf.Program, ifindex int, hash string) error {
 	return nil
 }
 
-// detachFilter leaves the qdisc: it came with the guard, or goes with the port.
+// filterHandleOf is the handle of our filter at an interface's ingress, 0 if there
+// is none.
+func filterHandleOf(ifindex int, hash string) (uint32, error) {
+	list, err := netlink.FilterList(device(ifindex), netlink.HANDLE_MIN_INGRESS)
+	if err != nil {
+		return 0, fmt.Errorf("list the filters of interface %d: %w", ifindex, err)
+	}
+	for _, f := range list {
+		if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filterName+hash {
+			return b.Handle, nil
+		}
+	}
+	return 0, nil
+}
+
+// detachFilter takes the filter away, and the qdisc if that came with it and
+// nobody else has a filter there. It lists none before: the library can't read
+// those of every kind.
 func detachFilter(ifindex int) error {
-	err := netlink.FilterDel(filterAt(ifindex))
+	if err := netlink.FilterDel(filterAt(ifindex, filterHandle)); gone(err) != nil {
+		return err
+	}
+	if err := netlink.FilterDel(filterAt(ifindex, filterHandleQdisc)); err != nil {
+		return gone(err)
+	}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		list, err := netlink.FilterList(device(ifindex), parent)
+		if err != nil || len(list) > 0 {
+			return nil // somebody's, of whatever kind
+		}
+	}
+	return gone(netlink.QdiscDel(clsactOf(ifindex)))
+}
+
+func device(ifindex int) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: ifindex}}
+}
+
+// gone takes what is not there any more for removed.
+func gone(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
 		return nil
 	}

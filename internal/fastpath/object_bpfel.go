@@ -67,6 +67,7 @@ type objectPort struct {
 	Pvid    uint16
 	Twin    uint16
 	Mac     uint64
+	Way     uint64
 }
 
 type objectPunts struct {

@@ -13,12 +13,14 @@ import (
 )
 
 const (
-	// bpffs is where every distribution has it.
-	bpffs = "/sys/fs/bpf"
+	// bpffs is where every distribution has it. It is root's; packages make a
+	// directory there that is the daemon's.
+	bpffs    = "/sys/fs/bpf"
+	bpffsOwn = bpffs + "/gxswitch"
 
 	// layout is part of the pins' path: another one of the maps is another
 	// number.
-	layout = "v2"
+	layout = "v3"
 )
 
 // pinDir makes the directory in which an engine is pinned:
@@ -27,7 +29,8 @@ const (
 //
 // HASH is of the run directory, COOKIE of the network namespace: an interface's
 // index means nothing in another. BPFFS is bpf in the run directory where
-// somebody mounted one there, else /sys/fs/bpf, mounted if it is not.
+// somebody mounted one there, else /sys/fs/bpf/gxswitch if there is such a
+// directory, else /sys/fs/bpf, mounted if it is not.
 func pinDir(runDir string) (string, error) {
 	cookie, err := netnsCookie()
 	if err != nil {
@@ -45,9 +48,21 @@ func pinDir(runDir string) (string, error) {
 	return dir, nil
 }
 
+// othersPins says that what is pinned is of a daemon of another user's: beside its
+// program, which goes on forwarding, there is no place for this one.
+func othersPins(dir string) error {
+	if dir == "" || unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK) == nil {
+		return nil
+	}
+	return fmt.Errorf("a daemon of another user's has left its program in %s; as that user, gxswitch daemon --flush removes it", dir)
+}
+
 func findBPFFS(runDir string) (string, error) {
 	if own := filepath.Join(runDir, "bpf"); isBPFFS(own) {
 		return own, nil
+	}
+	if isBPFFS(bpffsOwn) {
+		return bpffsOwn, nil
 	}
 	if isBPFFS(bpffs) {
 		return bpffs, nil
@@ -126,7 +141,7 @@ func removePins(runDir, but string) (found bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, base := range []string{filepath.Join(runDir, "bpf"), bpffs} {
+	for _, base := range []string{filepath.Join(runDir, "bpf"), bpffsOwn, bpffs} {
 		if !isBPFFS(base) {
 			continue
 		}

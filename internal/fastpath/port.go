@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ type Port struct {
 	sniffed     atomic.Bool    // somebody listens there, see WatchSniffers
 	promiscuous bool           // the device is, and we made it so
 	lost        atomic.Uint64  // on the way to user space
-	left        uint64         // for user space, as of the last Settle; guarded by Engine.mu
+	left        leaving        // guarded by Engine.mu
 
 	mu       sync.Mutex // guards what follows
 	rules    Rules
@@ -161,8 +162,8 @@ func (e *Engine) free() (uint16, bool) {
 }
 
 // behindNamespace reports whether the interface is a veth or netkit whose other
-// end is in another namespace, and nothing waits at its egress that
-// bpf_redirect_peer would pass by.
+// end is in another namespace, and there is nothing at its egress that
+// bpf_redirect_peer would pass by: no queueing discipline, no program of another's.
 func behindNamespace(ifindex int) bool {
 	l, err := netlink.LinkByIndex(ifindex)
 	if err != nil {
@@ -173,7 +174,7 @@ func behindNamespace(ifindex int) bool {
 	default:
 		return false
 	}
-	if l.Attrs().NetNsID < 0 {
+	if l.Attrs().NetNsID < 0 || watchedAtEgress(ifindex) {
 		return false
 	}
 	switch qdisc(ifindex) {
@@ -181,6 +182,17 @@ func behindNamespace(ifindex int) bool {
 		return true
 	}
 	return false
+}
+
+// watchedAtEgress reports whether somebody has a tc filter or a tcx program at the
+// interface's egress. A filter of a kind that can't be read is one.
+func watchedAtEgress(ifindex int) bool {
+	filters, err := netlink.FilterList(device(ifindex), netlink.HANDLE_MIN_EGRESS)
+	if len(filters) > 0 || gone(err) != nil {
+		return true
+	}
+	on, err := link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: ebpf.AttachTCXEgress})
+	return err == nil && len(on.Programs) > 0
 }
 
 // Number is the Source of the port's frames at its Punt.

@@ -26,13 +26,19 @@ type Punt struct {
 	far     int // of the end that is read
 	drop    *hook
 	read    atomic.Uint64 // frames that were
+
+	left leaving
+	kept uint64 // in the ring as of the last Settle; guarded by Engine.mu, like left
 }
 
 var _ ports.Resizer = (*Punt)(nil)
 
-// The ring is for all ports of a worker. It has more slots than one of them may
-// fill, see PUNT_LIMIT in switch.bpf.c.
+// The ring is for all ports of a worker, which share it: see PUNT_SLOTS in
+// switch.bpf.c.
 const puntSlots = 4096
+
+// place is where the way's punts are counted.
+func (p *Punt) place() int { return maxPorts + p.index }
 
 const puntPrefix = "gxp"
 
@@ -49,7 +55,7 @@ func (e *Engine) openPunts(n int) error {
 	if err != nil {
 		return err
 	}
-	for i := range max(n, 1) {
+	for i := range min(max(n, 1), maxWays) {
 		p := &Punt{e: e, index: i}
 		if err := p.open(drops); err != nil {
 			return errors.Join(fmt.Errorf("way to user space %d: %w", i, err), p.remove(), p.release())
@@ -130,6 +136,7 @@ func (p *Punt) Read(batch []frame.Frame, buf *ports.Buffers) int {
 		}
 	}
 	if n > 0 {
+		atomic.AddUint64(&p.e.shm[p.place()].settled, uint64(n))
 		p.read.Add(uint64(n))
 	}
 	return n
@@ -137,30 +144,41 @@ func (p *Punt) Read(batch []frame.Frame, buf *ports.Buffers) int {
 
 // Settle finds frames that left a port for user space and were lost on the way,
 // and counts them at that port. It is to be called about once a second: what had
-// left by the last call has arrived by now, if it ever does, and was read if the
-// ring has been found empty since.
+// left by the last call but one was in the ring by the last, if it ever came
+// there, and is read when all is that was in the ring then.
 func (e *Engine) Settle() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, w := range e.punts {
 		w.Lost()
-		empty := w.read.Load() >= w.Kept()
+		arrived := w.read.Load() >= w.kept
+		e.shm[w.place()].settle(&w.left, arrived)
 		for _, p := range e.ports {
-			if p == nil || p.punt != w {
-				continue
+			if p != nil && p.punt == w {
+				p.lost.Add(e.shm[p.number].settle(&p.left, arrived))
 			}
-			u := &e.shm[p.number]
-			settled, punted := atomic.LoadUint64(&u.settled), atomic.LoadUint64(&u.punted)
-			switch {
-			case empty && settled < p.left:
-				atomic.AddUint64(&u.settled, p.left-settled)
-				p.lost.Add(p.left - settled)
-			case settled > punted: // the kernel cut super-frames
-				atomic.AddUint64(&u.settled, punted-settled)
-			}
-			p.left = punted
 		}
+		w.kept = w.Kept()
 	}
+}
+
+// leaving is how many frames had left for user space by the last Settle, and by
+// the one before.
+type leaving struct{ last, before uint64 }
+
+// settle returns what of the frames that had left by the last call but one is lost,
+// if all others of them have arrived.
+func (u *punts) settle(left *leaving, arrived bool) (lost uint64) {
+	settled, punted := atomic.LoadUint64(&u.settled), atomic.LoadUint64(&u.punted)
+	switch {
+	case arrived && settled < left.before:
+		lost = left.before - settled
+		atomic.AddUint64(&u.settled, lost)
+	case settled > punted: // the kernel cut super-frames
+		atomic.AddUint64(&u.settled, punted-settled)
+	}
+	*left = leaving{punted, left.last}
+	return lost
 }
 
 // remove ends the way.

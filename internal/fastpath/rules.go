@@ -93,6 +93,7 @@ func (p *Port) put(r Rules) error {
 	v := objectPort{
 		Ifindex: uint32(p.ifindex), Network: r.Network, Flags: r.flags(), Punt: uint32(p.punt.ifindex),
 		MaxLen: uint32(max(r.MaxLen, 0)), Pvid: r.VLANs.PVID(), Twin: r.Twin, Mac: macWord(r.MAC),
+		Way: uint64(p.punt.place()),
 	}
 	if v.Twin == 0 {
 		v.Twin = p.number

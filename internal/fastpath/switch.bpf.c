@@ -33,9 +33,13 @@
 // Slots of what each processor remembers of its last frames.
 #define MAX_PAIRS 4096
 
-// How many frames of one port may be on their way to user space: a guest that
-// floods must leave room for the others in the ring, which has more than this.
-#define PUNT_LIMIT 1024
+// A port may have as many frames on their way to user space as an eighth of what
+// its way has room for besides. So one that floods fills a ninth of the ring, eight
+// fill half, and there is room for one that does not (dynamic thresholds, Choudhury
+// and Hahne, 1998). PUNT_SLOTS are the ring's.
+#define PUNT_SLOTS 4096
+#define PUNT_SHARE 8
+#define MAX_WAYS 256
 
 // Flags of a port.
 enum {
@@ -61,6 +65,7 @@ struct port {
 	__u16 pvid;
 	__u16 twin;    // the port that is the same virtual NIC; itself if there is none
 	__u64 mac;     // of the guest; on an uplink the host's, 0 if that is elsewhere
+	__u64 way;     // to user space: place of its own punts in gx_punts
 };
 
 // vlans are the VLANs of a port, a bit each.
@@ -118,7 +123,8 @@ struct address {
 #define HOST_ADDRS 0xffffffff
 
 // punts are frames that went to user space, and those that arrived there or are
-// known to be lost. User space maps it.
+// known to be lost: of a port, and behind MAX_PORTS of each way. User space maps
+// it.
 struct punts {
 	__u64 punted;
 	__u64 settled;
@@ -206,7 +212,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAX_PORTS);
+	__uint(max_entries, MAX_PORTS + MAX_WAYS);
 	__type(key, __u32);
 	__type(value, struct punts);
 } gx_punts SEC(".maps");
@@ -319,17 +325,21 @@ ALWAYS int punt(struct __sk_buff *skb, const struct port *p, __u32 in)
 {
 	struct seen f = {.in = in, .tagged = skb->vlan_present && skb->vlan_proto == bpf_htons(ETH_P_8021Q)};
 	struct counters *c;
-	struct punts *u = bpf_map_lookup_elem(&gx_punts, &in);
+	struct punts *u = bpf_map_lookup_elem(&gx_punts, &in), *all;
+	__u32 way = p->way;
+	__s64 mine;
 	bool full;
 	int lost;
 
-	if (!u)
+	all = bpf_map_lookup_elem(&gx_punts, &way);
+	if (!u || !all)
 		return rest(p);
 	f.frames = 1;
 	f.bytes = skb->len;
 	// A super-frame that the kernel cuts on the way arrives as several: what is
 	// under way may be less than nothing.
-	full = (__s64)(u->punted - u->settled) >= PUNT_LIMIT;
+	mine = u->punted - u->settled;
+	full = mine > 0 && mine * PUNT_SHARE >= PUNT_SLOTS - (__s64)(all->punted - all->settled);
 	if (unlikely(skb->gso_size || full)) {
 		bpf_skb_load_bytes(skb, 12, &f.type, 2);
 		f.type = bpf_ntohs(f.type);
@@ -342,11 +352,14 @@ ALWAYS int punt(struct __sk_buff *skb, const struct port *p, __u32 in)
 	if (bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021AD), in))
 		DROP(ring_full);
 	__sync_fetch_and_add(&u->punted, 1);
+	__sync_fetch_and_add(&all->punted, 1);
 	if (!(p->flags & REST))
 		return bpf_redirect(p->punt, 0);
 	lost = bpf_clone_redirect(skb, p->punt, 0);
-	if (lost)
+	if (lost) {
 		__sync_fetch_and_add(&u->settled, 1);
+		__sync_fetch_and_add(&all->settled, 1);
+	}
 	bpf_skb_vlan_pop(skb);
 	return TC_ACT_UNSPEC;
 }

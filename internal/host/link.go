@@ -77,6 +77,19 @@ func LinkByIndex(index int) (Link, error) {
 	return newLink(l), nil
 }
 
+// TxDropped is how many frames the link's device dropped of those that it was to
+// send.
+func TxDropped(index int) (uint64, error) {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return 0, fmt.Errorf("link %d: %w", index, asNoLink(err))
+	}
+	if st := l.Attrs().Statistics; st != nil {
+		return st.TxDropped, nil
+	}
+	return 0, nil
+}
+
 // Links lists all links, in the order of their indexes.
 func Links() ([]Link, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
