@@ -36,6 +36,7 @@ func (t *Table) Sessions(now int64) []Session {
 	for at := range used {
 		s := &t.slots[at]
 		k := s.keys[opener].load()
+		t.hear(s, now)
 		var m match
 		if !t.read(at<<2|uint32(opener)<<1, k, &m) || t.overdue(&m, now) {
 			continue

@@ -36,6 +36,7 @@ type Engine struct {
 	punts []*Punt
 	shm   []punts // gx_punts
 	mem   []byte  // under shm
+	flows flows
 
 	mu       sync.Mutex        // guards what follows
 	ports    []*Port           // by number, nil where free
@@ -101,6 +102,9 @@ func Open(opt Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
 	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts)
+	if err := e.flows.open(&e.obj); err != nil {
+		return nil, err
+	}
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}
@@ -195,6 +199,7 @@ func (e *Engine) release() error {
 		errs = append(errs, unix.Munmap(e.mem))
 		e.mem, e.shm = nil, nil
 	}
+	errs = append(errs, e.flows.close())
 	for _, h := range e.links {
 		errs = append(errs, h.close())
 	}

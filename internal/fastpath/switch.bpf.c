@@ -58,6 +58,7 @@ struct port {
 	__u16 pvid;
 	__u16 twin;    // the port that is the same virtual NIC; itself if there is none
 	__u64 mac;     // of the guest; on an uplink the host's
+	__u64 gateway; // MAC of the gateway that frames from here are for, see flows.bpf.h; 0: none
 };
 
 // vlans are the VLANs of a port, a bit each.
@@ -364,6 +365,8 @@ ALWAYS bool may_use(struct address *a, __u32 who)
 	return bpf_map_lookup_elem(&gx_addrs, a);
 }
 
+#include "flows.bpf.h"
+
 ALWAYS bool bit(const __u64 *set, __u16 vid) { return set[(vid >> 6) & 63] >> (vid & 63) & 1; }
 
 SEC("tc")
@@ -383,6 +386,7 @@ int gx_ingress(struct __sk_buff *skb)
 	__u64 from;
 	__u16 tci = 0;
 	bool untagged;
+	int verdict;
 
 	in = bpf_map_lookup_elem(&gx_index, &ifindex);
 	if (!in)
@@ -393,6 +397,12 @@ int gx_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 
 	// parse
+	if (p->gateway && p->flags & REST && data + sizeof(*eth) <= end) {
+		verdict = from_outside(skb, p, eth, &f);
+		if (verdict != UNDECIDED)
+			return verdict;
+		goto undecided;
+	}
 	if (!(p->flags & FROM) || data + sizeof(*eth) > end || eth->h_dest[0] & 1 || eth->h_source[0] & 1)
 		goto undecided;
 	f.type = bpf_ntohs(eth->h_proto);
@@ -460,6 +470,12 @@ int gx_ingress(struct __sk_buff *skb)
 			vc->bytes += wire_bytes(&f, f.tagged);
 		}
 		return TC_ACT_UNSPEC;
+	}
+	if (!f.tagged && f.type == ETH_P_IP && for_gateway(p, eth)) {
+		verdict = follow(skb, &f, p->network, counter);
+		if (verdict != UNDECIDED)
+			return verdict;
+		goto undecided;
 	}
 	__builtin_memcpy(s.mac, eth->h_dest, 6);
 	dst = bpf_map_lookup_elem(&gx_fdb, &s);
