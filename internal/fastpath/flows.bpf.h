@@ -222,11 +222,13 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	if (!out || out->ifindex != fl->ifindex)
 		return UNDECIDED;
 	if (fl->vlan) {
+		if (out->network != fl->network || !(out->flags & TO))
+			return UNDECIDED;
 		to.network = fl->network;
 		to.vlan = fl->vlan;
 		__builtin_memcpy(to.mac, fl->macs, 6);
 		at = bpf_map_lookup_elem(&gx_fdb, &to);
-		if (!at || at->port != fl->out || at->ifindex != out->ifindex || !(out->flags & TO))
+		if (!at || at->port != fl->out || at->ifindex != out->ifindex)
 			return UNDECIDED;
 	}
 
