@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +120,7 @@ func TestGeneratorIsJudgedByTheReference(t *testing.T) {
 }
 
 func TestEveryArmAnswersInEveryRound(t *testing.T) {
+	t.Parallel()
 	b := testBench(t, rig.Direct{}, rig.Bridge{}, absent{rig.ErrNotInBuild})
 	b.refuse = false // the machine may be busy with other tests
 	toAll := fmt.Sprintf("broadcast-%d", 2*rig.Lanes()-1)
@@ -161,6 +161,7 @@ func TestEveryArmAnswersInEveryRound(t *testing.T) {
 
 // The real daemon beside the bridge, at what is not plain switching.
 func TestKindsHaveFiguresOrAReason(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "gxswitch")
 	if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
 		t.Fatalf("build gxswitch: %v: %s", err, out)
@@ -208,6 +209,7 @@ func TestSwitchThatDoesNotKeepItsLimitMissesTheGoal(t *testing.T) {
 		{"has no limits", 0, ""},
 	} {
 		t.Run(c.what, func(t *testing.T) {
+			t.Parallel() // a limit of 10 Mb/s leaves the machine idle
 			b := testBench(t, rigtest.Switch{Label: "afpacket", Limits: c.limits})
 			b.plan = []measure.Measure{named(t, "rate-udp-10Mb")}
 			b.timing.short = time.Second // the goal is for a second
@@ -232,6 +234,7 @@ func TestSwitchThatDoesNotKeepItsLimitMissesTheGoal(t *testing.T) {
 
 // A run that Ctrl-C ends reports what it has and leaves no namespace behind.
 func TestInterruptedRunIsCleanedUp(t *testing.T) {
+	t.Parallel()
 	b := testBench(t, rig.Direct{}, rig.Bridge{})
 	b.refuse = false
 	b.plan = []measure.Measure{named(t, "latency-idle")}
@@ -258,7 +261,7 @@ func TestInterruptedRunIsCleanedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "gxt-benchtest-"+strconv.Itoa(os.Getpid())+"-") {
+		if strings.HasPrefix(e.Name(), strings.TrimSuffix(b.rig.Switch.Name, "sw")) {
 			t.Errorf("namespace %s is left", e.Name())
 		}
 	}

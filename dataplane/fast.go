@@ -32,8 +32,9 @@ type Kernel interface {
 
 	Flows
 
-	// Settle is called each second; see fastpath.Engine.
+	// Settle and WatchSniffers are called each second; see fastpath.Engine.
 	Settle()
+	WatchSniffers() error
 }
 
 // FastPort is a port of the Kernel's. What the Kernel does not decide comes by
@@ -402,6 +403,9 @@ func (s *Switch) tickFast(now int64) {
 		return
 	}
 	s.fast.Settle()
+	if err := s.fast.WatchSniffers(); err != nil {
+		s.log.Error("look who captures", "err", err)
+	}
 	s.mu.Lock()
 	every := int64(10)
 	for _, n := range s.networks {

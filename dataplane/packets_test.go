@@ -107,6 +107,8 @@ func (l *lab) counted(what, port string, before PortStats, reason frame.DropReas
 // much later than the worker's base.
 func (l *lab) atOnce(port string, nanos int64, frames ...[]byte) {
 	l.t.Helper()
+	l.sw.mu.Lock() // it stays that worker's
+	defer l.sw.mu.Unlock()
 	a, _ := l.sw.find(port)
 	on := a.port.wire
 	on.worker.call(func() {

@@ -186,8 +186,10 @@ func (s *soak) send(t *testing.T) {
 		in.add(data)
 	}
 	s.frames += uint64(len(s.burst))
+	s.sw.mu.Lock() // it stays that worker's
 	w := in.wire.worker
 	w.call(func() { w.drain(in.wire) })
+	s.sw.mu.Unlock()
 	for at, r := range s.reels {
 		s.compare(t, name, at, r)
 	}

@@ -45,6 +45,7 @@ type Switch struct {
 	networks map[string]*network
 	attached []*attachment // by fdb.PortID, nil where free
 	wires    int           // above every wire.id in use
+	balancer balancer
 	byName   map[string]fdb.PortID
 	hosts    map[netip.Addr]struct{} // replaced, never changed: views share it
 	closed   bool
@@ -150,7 +151,9 @@ func New(opt Options) (*Switch, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start worker %d: %w", i, err), s.Close())
 		}
+		s.mu.Lock() // tick is at work
 		s.workers = append(s.workers, w)
+		s.mu.Unlock()
 		go w.loop()
 	}
 	if opt.Kernel != nil {
@@ -197,6 +200,7 @@ func (s *Switch) tick() {
 			return
 		case <-t.C:
 		}
+		s.balance()
 		now := int64(time.Since(s.started) / time.Second)
 		second := now != s.clock.Swap(now)
 		if !second && !s.losing.Swap(false) {

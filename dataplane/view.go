@@ -109,9 +109,11 @@ func (n *network) countVLAN(vid uint16, packets, bytes uint64) {
 type wire struct {
 	id      int32
 	io      ports.Port
-	worker  *worker // who reads it
-	members int     // ports that share it; guarded by Switch.mu, as ring is
+	worker  *worker       // who reads it
+	taken   atomic.Uint64 // frames that its worker took, super-frames as one
+	members int           // ports that share it; guarded by Switch.mu, as the next two are
 	ring    ringWatch
+	read    readOf
 	losing  atomic.Bool // set by the worker, for Switch.tick
 }
 

@@ -41,7 +41,9 @@ type worker struct {
 	sw    *Switch
 	index int
 	now   int64 // seconds of the switch's clock, as of this batch
-	nanos int64 // since Switch.started, as of the end of the last batch or sleep
+	nanos int64 // since Switch.started, as of the end of the last batch or rest
+
+	rested atomic.Int64 // nanoseconds without frames, of nanos
 
 	epoll   int
 	wake    int               // eventfd
@@ -132,6 +134,7 @@ func (w *worker) loop() {
 			rest.took(n, now)
 			for _, r := range w.runs {
 				r.from.lastSeen = now
+				r.from.taken.Store(r.from.taken.Load() + uint64(r.end-r.off))
 			}
 			if turn%coldEvery == 0 {
 				w.pollCold()
@@ -141,6 +144,7 @@ func (w *worker) loop() {
 		if turn%coldEvery == 0 && w.pollCold() {
 			continue
 		}
+		worked := w.nanos
 		switch now := w.tell(); rest.next(now) {
 		case nap:
 			doze(napTime, now, due)
@@ -149,6 +153,7 @@ func (w *worker) loop() {
 			w.sleep(now, due)
 			w.tell()
 		}
+		w.rested.Store(w.rested.Load() + w.nanos - worked)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 //	g2--p2 isolated--+-- lab--host   g5--p5 isolated--+-- xenbr0--eth0--outside
 //	g3--p3-----------+               g6--p6-----------+
 func TestIsolatedPorts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	guests := map[int]*testnet.NS{}
 	for i := 1; i <= 6; i++ {
@@ -68,6 +69,7 @@ func TestIsolatedPorts(t *testing.T) {
 //	e1--vif1.0-emu--+-- vault
 //	e2--vif2.0------+
 func TestTwinsDoNotEcho(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	names := []string{"vif1.0", "vif1.0-emu", "vif2.0"}
 	var outs []raw
@@ -163,6 +165,7 @@ func TestStorm(t *testing.T) {
 // A guest has as many addresses as its limit says, and the rest of the table
 // is for others.
 func TestMACLimit(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g3 := l.guest(1), l.guest(3)
 	l.start("[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p3\"\nnetwork = \"vault\"\nmac_limit = 4\n[[port]]\nname = \"p*\"\nnetwork = \"vault\"\n")

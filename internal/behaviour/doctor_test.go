@@ -15,6 +15,7 @@ import (
 // On a host with everything in the way the doctor finds it, and on one without
 // nothing but ok.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	k := newKitchen(t)
 	const toml = `
 [network.xenbr0]

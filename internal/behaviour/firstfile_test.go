@@ -11,6 +11,7 @@ import (
 // A daemon that began without a file at the usual place takes the one that is
 // written there later.
 func TestReloadFindsTheFirstFile(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.etc = l.path("etc")
 	if err := os.MkdirAll(l.path("etc/gxswitch"), 0o755); err != nil {

@@ -27,6 +27,7 @@ network = "nat1"
 // Networks that have one address outside divide the ports; one that leaves it, and
 // comes back, gets no port that another has.
 func TestNATNetworksShareAnAddress(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.10/24", "dev", "eth0")
@@ -64,6 +65,7 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 
 // What the command line took out of the configuration is back after a reload.
 func TestForwardOfTheConfigurationComesBack(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	l.start(masquerade)
 	serve(t, l.g2, "10.20.0.11:80")
@@ -81,11 +83,13 @@ func TestForwardOfTheConfigurationComesBack(t *testing.T) {
 
 // Who wants no proxy ARP wants no announcement of guests either.
 func TestAnnouncementsGoWithProxyARP(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		key  string
 		told bool
 	}{{"", true}, {"\nproxy_arp = false", false}} {
 		t.Run(strings.TrimSpace(c.key), func(t *testing.T) {
+			t.Parallel()
 			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 			const elsewhere = "02:00:00:00:99:99"
 			if err := l.router.Sysctl("net.ipv4.neigh.eth0.locktime", "0"); err != nil {

@@ -86,8 +86,10 @@ ip = ["192.168.1.22"]
 // Guests in the LAN's own subnet behind a host that answers for them: the network
 // needs no address of its own. It is the same whether the host forwards or not.
 func TestRoutedWithoutAddress(t *testing.T) {
+	t.Parallel()
 	for _, forward := range []string{"0", "1"} {
 		t.Run("ip_forward="+forward, func(t *testing.T) {
+			t.Parallel()
 			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 			if err := l.host.Sysctl("net.ipv4.ip_forward", forward); err != nil {
 				t.Fatal(err)
@@ -135,6 +137,7 @@ func TestRoutedWithoutAddress(t *testing.T) {
 
 // A subnet of the guests' own, which the router has a route to.
 func TestRoutedSubnet(t *testing.T) {
+	t.Parallel()
 	l := newInternet(t, "203.0.113.18/28", "203.0.113.19/28", "203.0.113.17")
 	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
 	if err := l.host.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
@@ -187,8 +190,10 @@ func newMasquerade(t *testing.T) *internet {
 }
 
 func TestNAT(t *testing.T) {
+	t.Parallel()
 	for _, forward := range []string{"0", "1"} {
 		t.Run("ip_forward="+forward, func(t *testing.T) {
+			t.Parallel()
 			l := newMasquerade(t)
 			if err := l.host.Sysctl("net.ipv4.ip_forward", forward); err != nil {
 				t.Fatal(err)
@@ -221,6 +226,7 @@ func TestNAT(t *testing.T) {
 
 // Without an address outside NAT waits for one, and says so from the first.
 func TestNATWaitsForAnAddress(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	mustRun(t, l.host, "ip", "addr", "flush", "dev", "eth0")
 	d := l.start(masquerade)
@@ -244,6 +250,7 @@ func TestNATWaitsForAnAddress(t *testing.T) {
 // NAT networks divide the ports of their address as they come and go. Connections
 // of the first live on, and both have new ones.
 func TestNATNetworkComesBesideAnother(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.11/24", "dev", "eth0")
@@ -296,6 +303,7 @@ network = "nat0"
 // Gateways of one uplink reach each other's guests: routed ones by their addresses,
 // and NAT's by its forwards alone. Each way is one hop.
 func TestGatewaysSideBySide(t *testing.T) {
+	t.Parallel()
 	l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
@@ -464,6 +472,7 @@ func say(c net.Conn, word string) (string, error) {
 }
 
 func TestNATSessions(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
@@ -569,6 +578,7 @@ func TestNATSessions(t *testing.T) {
 
 // Connections outlive the daemon, be it killed.
 func TestNATSessionsOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	l := newMasquerade(t)
 	d := l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")

@@ -20,6 +20,7 @@ import (
 //	g1--p1--+-- vault --+--p3--g3, hostile
 //	g2--p2--+           |
 func TestHostileGuest(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
@@ -125,6 +126,7 @@ func TestHostileGuest(t *testing.T) {
 //	g1--p1--+-- vault
 //	g3--p3--+   antispoof = "mac+ip"
 func TestAntispoofByHand(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g3 := l.guest(1), l.guest(3)
 	l.start("[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p3\"\nnetwork = \"vault\"\nantispoof = \"mac+ip\"\nmac = \"" +
@@ -194,6 +196,7 @@ func (l *lab) port(name string) control.Port {
 //	g5 (udhcpc)--p5--+-- lab -- host 10.9.0.254 (dnsmasq)
 //	g2--p2-----------+
 func TestDHCPMakesAnAddressTheGuests(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g2 := l.guest(2)
 	g5 := nettest.Guest(t, l.net, l.host, guestSpec(5, ""))

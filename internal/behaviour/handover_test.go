@@ -10,6 +10,7 @@ import (
 // daemon: the host's interface is the same one, with a route that somebody put
 // there, and in between the host sees nothing of its guests.
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.guest(2)

@@ -46,6 +46,7 @@ func (l *internet) answered(addr string) int {
 // What vif-route did: a domain's ip= has a route and an answer to ARP as long as
 // the domain is there, DHCP tells it to the guest, and nobody else may use it.
 func TestVifInARoutedNetwork(t *testing.T) {
+	t.Parallel()
 	d, out := newDom0Outside(t)
 	d.start(`
 [network.dmz]
@@ -110,6 +111,7 @@ dhcp   = {}
 // What vif-nat did: a domain with an ip= has that by DHCP, one without has one of
 // the range, and both reach what is outside by the host's address.
 func TestVifInANATNetwork(t *testing.T) {
+	t.Parallel()
 	d, out := newDom0Outside(t)
 	d.start(`
 [network.nat0]

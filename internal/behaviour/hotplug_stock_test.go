@@ -26,8 +26,10 @@ type trace struct {
 // vif-gxswitch answer alike. Where the two differ on purpose (vlan, the MTU beside
 // a vifname, an offline whose bridge is gone) there are tests of their own.
 func TestDoesWhatVifBridgeDoes(t *testing.T) {
+	t.Parallel()
 	for script, newHost := range map[string]func(*testing.T) *dom0{"vif-gxswitch": newOurs, "vif-bridge": newStock} {
 		t.Run(script, func(t *testing.T) {
+			t.Parallel()
 			d := newHost(t)
 			if d == nil {
 				t.Log("Xen's own scripts are not here: vif-gxswitch is compared with what they did where they were")

@@ -162,6 +162,7 @@ func (d *dom0) port(name string) *control.Port {
 
 // A domain's life: its vif waits for the call, is connected, talks, and goes.
 func TestADomainsLife(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks + "[[port]]\nname = \"vif*\"\nnetwork = \"vault\"\n")
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
@@ -217,6 +218,7 @@ func TestADomainsLife(t *testing.T) {
 // xen says whether a vif's name is enough. Where it is, the call finds a port, and
 // makes it the domain's.
 func TestXenSaysWhetherVifsWait(t *testing.T) {
+	t.Parallel()
 	const byName = "[[port]]\nname = \"vif*\"\nnetwork = \"vault\"\n"
 	for _, c := range []struct {
 		xen         string
@@ -228,6 +230,7 @@ func TestXenSaysWhetherVifsWait(t *testing.T) {
 		{"off", true, false},
 	} {
 		t.Run(fmt.Sprintf("%s,%v", c.xen, c.store), func(t *testing.T) {
+			t.Parallel()
 			d := newDom0(t)
 			script := d.env
 			if !c.store {
@@ -258,6 +261,7 @@ func TestXenSaysWhetherVifsWait(t *testing.T) {
 
 // Every key of the vif line takes effect.
 func TestEveryKeyOfTheVifLine(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks)
 	d.nic(3, 1, "db", map[string]string{"bridge": "vault", "ip": "10.9.1.3 fd00::3", "vlan": "10p/20", "rate": "250000,20000",
@@ -293,6 +297,7 @@ func TestEveryKeyOfTheVifLine(t *testing.T) {
 // The network's MTU where the vif has none; the bridge that nobody named gives
 // way to a [[port]], one that somebody named does not; [[port]] fills the rest.
 func TestPolicyOfADomainFollowsItToAnotherNumber(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	const rest = "rate_to = \"200Mb/s\"\nvlan = \"7\"\nlabel = \"shop\"\nip = [\"10.9.0.99\"]\n"
 	match := func(rest string) string {

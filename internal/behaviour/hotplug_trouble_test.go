@@ -19,6 +19,7 @@ import (
 // What can't be right is refused before anything is touched, in words that name
 // it, and nothing of it is ever run, followed or printed raw.
 func TestXlIsToldWhyAVifIsRefused(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks)
 	const shell = "lan; touch /tmp/gxswitch-was-here `id` $(id)"
@@ -90,6 +91,7 @@ func TestXlIsToldWhyAVifIsRefused(t *testing.T) {
 
 // With no daemon, one that hangs, or no xenstored, a call ends in time.
 func TestACallEndsInTimeWhateverHangs(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
 	d.refused(1, 0, "gxswitch: no daemon answers on ", "online", "type_if=vif")
@@ -140,6 +142,7 @@ func TestACallEndsInTimeWhateverHangs(t *testing.T) {
 // The script finds the program where xl's PATH does not lead, and says so where
 // there is none.
 func TestScriptFindsTheProgram(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks)
 	d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
@@ -185,6 +188,7 @@ func TestScriptFindsTheProgram(t *testing.T) {
 // Ports survive the daemon: its restart and its death, with what the command line
 // changed of them. Whose interface has become another domain's does not.
 func TestVifsSurviveTheDaemon(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	conf := twoNetworks + "[[port]]\nmatch = { domain = \"web1\", vif = 0 }\nrate_to = \"1Gb/s\"\n"
 	gx := d.start(conf)
@@ -254,6 +258,7 @@ func TestVifsSurviveTheDaemon(t *testing.T) {
 // A name that was another's, and of which the kernel's word is still on its way,
 // never brings the other's settings.
 func TestAStaleNameHitsNoNewDomain(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks)
 	for domid := 1; domid <= 20; domid++ {
@@ -290,6 +295,7 @@ func TestAStaleNameHitsNoNewDomain(t *testing.T) {
 // vif and tap are one NIC: no frame goes from one to the other, and the MAC may
 // move between them.
 func TestVifAndTapAreOneNIC(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks + "[[port]]\nname = \"hvm*\"\nnetwork = \"lan\"\nantispoof = \"mac\"\n")
 	keys := map[string]string{"bridge": "lan", "type": "vif_ioemu", "vifname": "hvm0", "rate": "250000,20000"}
@@ -330,6 +336,7 @@ func TestVifAndTapAreOneNIC(t *testing.T) {
 // A network that goes takes no domain's NIC for ever: nobody calls the script a
 // second time.
 func TestANetworkThatComesBackFindsItsVifs(t *testing.T) {
+	t.Parallel()
 	d := newDom0(t)
 	d.start(twoNetworks)
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})

@@ -19,6 +19,7 @@ import (
 //	              +-- host -- nic -- world 192.168.1.1
 //	g2 --q2--nat0-+         192.168.1.20
 func TestDHCPWhereTheHostIsTheGateway(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.bare(1)
 	g2 := nettest.Guest(t, l.net, l.host, testnet.GuestSpec{Name: "g2", Port: "q2", MAC: guestMAC(2)})

@@ -145,6 +145,7 @@ func (l *lab) dhclient(g *testnet.NS, log *logBuffer, script string) (end func(s
 // dhclient renews its lease, asks for the same address after a reboot, and gives
 // it back.
 func TestDhclientKeepsItsLease(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g := l.bare(1)
 	l.start(strings.Replace(served, `"1h"`, `"4s"`, 1) + allPorts)
@@ -182,6 +183,7 @@ func TestDhclientKeepsItsLease(t *testing.T) {
 
 // What a client may ask for, and what it is told.
 func TestRequestsAreAnsweredByWhoAsks(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2 := l.bare(1), l.bare(2)
 	l.start(served + allPorts)
@@ -222,6 +224,7 @@ func TestRequestsAreAnsweredByWhoAsks(t *testing.T) {
 // Reservations give a guest its address and name, and a port's ip is what its
 // guest gets. Nobody else does.
 func TestReservedAddresses(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2, g3 := l.bare(1), l.bare(2), l.bare(3)
 	l.start(served + `
@@ -270,6 +273,7 @@ ip      = ["10.9.0.52"]
 
 // Leases survive the daemon, however it ends, and a changed range.
 func TestLeasesOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g := l.bare(1)
 	l.start(served + allPorts)
@@ -461,6 +465,7 @@ func TestGreedyGuestStarvesNobody(t *testing.T) {
 //	g1, mac+ip--p1--+-- lab
 //	g2, a server--p2+
 func TestGuardsLearnFromTheHostsServer(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2 := l.bare(1), l.bare(2)
 	l.start(served + "[[port]]\nname = \"p1\"\nnetwork = \"lab\"\nantispoof = \"mac+ip\"\n" +
@@ -498,6 +503,7 @@ func TestGuardsLearnFromTheHostsServer(t *testing.T) {
 //	                          +--q4--g4
 //	g5--q5--lan--nic--world
 func TestDHCPStaysInItsNetwork(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.bare(1)
 	beside := map[int]*testnet.NS{}

@@ -39,6 +39,7 @@ network = "xenbr0"
 `
 
 func TestHostOnly(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(hostOnly)
@@ -53,6 +54,7 @@ func TestHostOnly(t *testing.T) {
 //
 //	g1 (default via .254)---lab host eth0---outside 192.0.2.2 (route to 10.9.0.0/24)
 func TestHostOnlyHasNoWayOut(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	outside := nettest.Namespace(t, l.net, "outside")
@@ -80,6 +82,7 @@ func TestHostOnlyHasNoWayOut(t *testing.T) {
 }
 
 func TestIsolated(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2 := l.guest(1), l.guest(2)
 	// An address that the host would answer ARP for on any interface.
@@ -110,6 +113,7 @@ func TestIsolated(t *testing.T) {
 }
 
 func TestBridged(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.guest(2)

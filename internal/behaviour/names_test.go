@@ -64,6 +64,7 @@ func (l *lab) world() *testnet.NS {
 //	g1 (web1)--p1--+-- lab -- host -- wan -- world (dnsmasq)
 //	g2 (mail)--p2--+
 func TestNamesOfGuests(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2 := l.bare(1), l.bare(2)
 	world := l.world()
@@ -160,6 +161,7 @@ ip   = ["10.9.0.10", "fd00::10"]
 // "system" is what the host itself asks, and the host may ask the network's server:
 // by a dnsmasq that sends .xen there, or first of all in its resolv.conf.
 func TestNamesFromTheHostsOwnServers(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.world()
@@ -197,6 +199,7 @@ func TestNamesFromTheHostsOwnServers(t *testing.T) {
 // The servers of a live network come, change and go by the command line, and stay
 // as they were where that can't be.
 func TestServicesChangeLive(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g := l.bare(1)
 	l.start("[network.vault]\nmode = \"isolated\"\n")
@@ -287,6 +290,7 @@ func TestServicesChangeLive(t *testing.T) {
 // What keeps a network from being served keeps nobody from using it, and is mended
 // when it goes. So is a host interface that somebody removes.
 func TestServicesFollowTheHost(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g := l.guest(1)
 	other := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--pid-file="+l.path("pid"))

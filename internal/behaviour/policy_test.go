@@ -21,6 +21,7 @@ import (
 //	g2--p2--+-- vault
 //	g3--p3--+   all of the command line
 func TestPoliciesOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	const network = "[network.vault]\nmode = \"isolated\"\n"
@@ -87,6 +88,7 @@ func policies(l *lab) (text string) {
 //	g1--p1--+-- vault
 //	g2--p2--+   (later)
 func TestPolicyWaitsForItsInterface(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.start("[defaults.port]\nantispoof = \"mac\"\n[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p1\"\nnetwork = \"vault\"\nvlan = \"10\"\nantispoof = \"off\"\n" +

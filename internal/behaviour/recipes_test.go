@@ -39,6 +39,7 @@ type kitchen struct {
 }
 
 func TestRecipes(t *testing.T) {
+	t.Parallel()
 	for _, r := range []recipe{
 		{"Five kinds of network",
 			[]string{"lan 192.168.1.31/24 192.168.1.1", "lab 192.168.60.2/24 192.168.60.1", "dmz 203.0.113.18/28 203.0.113.17",
@@ -67,7 +68,10 @@ func TestRecipes(t *testing.T) {
 			[]string{"g1 192.168.1.1", "g2 192.168.1.1", "host 192.168.100.1", "! outside 192.168.100.1"}, forwarded},
 	} {
 		for i, toml := range sectionTOML(t, r.section) {
-			t.Run(fmt.Sprintf("%s %d", r.section, i+1), func(t *testing.T) { newKitchen(t).serveUp(t, r, toml) })
+			t.Run(fmt.Sprintf("%s %d", r.section, i+1), func(t *testing.T) {
+				t.Parallel()
+				newKitchen(t).serveUp(t, r, toml)
+			})
 		}
 	}
 }

@@ -17,8 +17,7 @@ import (
 // surviving is a lab with the engine in the kernel, whichever the others have.
 func surviving(t *testing.T) *lab {
 	t.Helper()
-	t.Setenv("GXSWITCH_ENGINE", "ebpf")
-	return newLab(t)
+	return newLabWith(t, "ebpf")
 }
 
 // steady is a ping a millisecond; wait returns how many were lost.
@@ -103,6 +102,7 @@ func TestTrafficOutlivesTheDaemon(t *testing.T) {
 // A normal stop, and --flush after a crash, leave nothing in the kernel; --flush
 // refuses while a daemon runs.
 func TestNothingStaysInTheKernel(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	g1 := l.guest(1)
 	l.guest(2)
@@ -141,13 +141,14 @@ func TestNothingStaysInTheKernel(t *testing.T) {
 // A daemon with the other engine ends what is left in the kernel: two may not
 // forward the same frames.
 func TestTheOtherEngineTakesOver(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	g1 := l.guest(1)
 	l.guest(2)
 	l.start(isolated)
 	talk(t, g1, guestIP(2))
 	l.daemon.end(t, syscall.SIGKILL)
-	t.Setenv("GXSWITCH_ENGINE", "afpacket")
+	l.engine = "afpacket"
 	l.start(isolated)
 	before := l.stats("p1").RxPackets
 	talk(t, g1, guestIP(2))
@@ -162,6 +163,7 @@ func TestTheOtherEngineTakesOver(t *testing.T) {
 // Where the kernel refuses, ebpf is an error that says why, and auto goes without
 // the engine.
 func TestWithoutBPF(t *testing.T) {
+	t.Parallel()
 	l := surviving(t)
 	l.write("gxswitch.toml", "")
 	command := func(engine string) []string { // bpf(2) wants one of the two
@@ -192,10 +194,11 @@ func TestWithoutBPF(t *testing.T) {
 
 // What the two parts count adds up to what was sent, to the frame, and to the byte.
 func TestBothEnginesCountTheSame(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"afpacket", "ebpf"} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("GXSWITCH_ENGINE", name)
-			l := newLab(t)
+			t.Parallel()
+			l := newLabWith(t, name)
 			g1, g2 := l.guest(1), l.guest(2)
 			l.start(isolated)
 			talk(t, g1, guestIP(2))

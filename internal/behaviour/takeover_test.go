@@ -115,7 +115,7 @@ func (l *lan) config() string {
 func (l *lan) restored(before string) {
 	l.t.Helper()
 	after := l.config()
-	if engine() != "afpacket" && l.daemon != nil && l.daemon.running() {
+	if l.engine != "afpacket" && l.daemon != nil && l.daemon.running() {
 		after = withoutEngine(after)
 	}
 	if after != before {
@@ -307,6 +307,7 @@ func TestTakeover(t *testing.T) {
 // A daemon that is killed leaves the addresses on the leg. The next one goes on, or
 // puts them back if it is not to have them any more.
 func TestTakeoverKilled(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	l.guest(1)
 	before := l.config()
@@ -347,6 +348,7 @@ func TestTakeoverKilled(t *testing.T) {
 // A daemon that can't start gives back what the one before, which was killed, had
 // taken over: the host is not to stay without its network.
 func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
 	before := l.config()
@@ -403,6 +405,7 @@ func TestTakeoverOfALiveNetwork(t *testing.T) {
 //	g1--p1 VLAN 10--+
 //	g2--p2 VLAN 20--+-- xenbr0: eth0 untagged in VLAN 10    br0: VLAN 30 of eth0 --p3--g3
 func TestTakeoverWithVLANs(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	before := l.config()
@@ -445,6 +448,7 @@ network = "br0"
 //	g1--p1-- xenbr0, takeover of eth0
 //	g2--p2-- nat0 by eth0
 func TestTakeoverBesideNAT(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	g1, g2 := l.guest(1), l.guest(2)
 	for _, line := range []string{
@@ -490,6 +494,7 @@ address = "10.20.0.1/24"
 
 // What can't be taken over stays as it was, and the error says why.
 func TestTakeoverRefused(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	mustRun(t, l.host, "ip", "link", "add", "xenbr0", "type", "bridge")
 	before := l.config()
@@ -532,6 +537,7 @@ func TestTakeoverRefused(t *testing.T) {
 
 // What a network could not do when the daemon began is no secret of its log.
 func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	if _, err := run(t, l.host, "ip", "link", "add", "link", "eth0", "name", "mv0", "type", "macvlan"); err != nil {
 		t.Skip("needs a kernel with macvlan")
@@ -557,6 +563,7 @@ func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
 // A network waits for its uplink, keeps the addresses while it is out, and takes
 // what somebody adds to it.
 func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t)
 	g1 := l.guest(1)
 	mustRun(t, l.host, "ip", "link", "set", "eth0", "name", "later0")

@@ -38,6 +38,7 @@ func tap(t *testing.T, host *testnet.NS, name string) *os.File {
 // A frame of a GSO kind that the kernel can't hand over (UFO) wedges a receive
 // ring. The port is mute for a moment, not for ever.
 func TestStuckRingIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.guest(1)
 	l.start(isolated)
@@ -71,6 +72,7 @@ func TestStuckRingIsMadeAnew(t *testing.T) {
 
 // A reload that can't be carried out leaves the network as it was.
 func TestFailedReloadKeepsTheNetwork(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.guest(2)
@@ -88,6 +90,7 @@ func TestFailedReloadKeepsTheNetwork(t *testing.T) {
 
 // A daemon with another run directory takes nothing from one that is alive.
 func TestTwoDaemonsShareNothing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guest(1)
 	l.guest(2)

@@ -89,6 +89,7 @@ func (s *sniffer) count(t *testing.T, from raw) int {
 
 // After learning, a third guest sees nothing of a unicast flow.
 func TestUnicastIsPrivate(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
@@ -104,6 +105,7 @@ func TestUnicastIsPrivate(t *testing.T) {
 
 // Broadcast reaches each guest exactly once, and never comes back.
 func TestBroadcastOnce(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
@@ -195,6 +197,7 @@ func connect(t *testing.T, from, to *testnet.NS, ip string) (out, in net.Conn) {
 }
 
 func TestJumbo(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guestMTU(1, 9000)
 	l.guestMTU(2, 9000)
@@ -248,6 +251,7 @@ func TestAddressFlood(t *testing.T) {
 
 // What a hostile guest sends is counted under its reason, and the others talk on.
 func TestHostileFrames(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g1 := l.guestMTU(1, 0)
 	l.guest(2)

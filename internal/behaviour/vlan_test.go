@@ -73,7 +73,7 @@ vlan = "30"
 // far is a machine whose eth0 is the other end of an interface of this one.
 func (l *lab) far(nic string) *lab {
 	l.t.Helper()
-	far := &lab{t: l.t, net: l.net, host: nettest.Namespace(l.t, l.net, "far"), dir: l.t.TempDir()}
+	far := &lab{t: l.t, net: l.net, host: nettest.Namespace(l.t, l.net, "far"), dir: l.t.TempDir(), engine: l.engine}
 	mustRun(l.t, l.host, "ip", "link", "add", nic, "up", "type", "veth", "peer", "name", "eth0", "netns", far.host.Name)
 	mustRun(l.t, far.host, "ip", "link", "set", "eth0", "up")
 	return far
@@ -122,6 +122,7 @@ func noneTalk(t *testing.T, pairs []pair) {
 }
 
 func TestNetworkPerVLAN(t *testing.T) {
+	t.Parallel()
 	near, _, guests := trunk(t)
 	var across []pair
 	for i, g := range guests {
@@ -161,6 +162,7 @@ func TestNetworkPerVLAN(t *testing.T) {
 //	g3--p3--tagged0-----+
 //	g4--p4 30--tagged0--+
 func TestTagsOnTheWire(t *testing.T) {
+	t.Parallel()
 	const prio, vid30 = 0xb000, 30 // PCP 5, DEI
 	l := newLab(t)
 	far := l.far("eth1")
@@ -262,6 +264,7 @@ vlan = "1p/4093-4094"
 `
 
 func TestOneNetworkWithAccessPorts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	far := l.far("p9")
 	g1, g2, g11, g12 := l.guest(1), l.guest(2), far.guest(11), far.guest(12)
@@ -364,6 +367,7 @@ func TestChangesOnATrunkLoseNothing(t *testing.T) {
 
 // A NIC is shared and left again by one network after the other.
 func TestLastAndFirstNetworkOfANIC(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	far := l.far("eth1")
 	g1, g3 := l.guest(1), l.guest(3)

@@ -20,18 +20,14 @@ const (
 	engineEBPF     = "ebpf"
 )
 
-// autoTries says that auto takes the engine in the kernel where it can be had. It
-// is for when that has run long enough: see docs/decisions/015.
-const autoTries = false
-
 // openEngine opens the engine in the kernel, if it is wanted and can be had.
 // reason says why it can't, where afpacket does instead. What a predecessor left
 // in the kernel is adopted, or else removed: it would go on forwarding beside us.
 func openEngine(opt Options, workers int) (k *fastpath.Engine, reason string, err error) {
 	switch {
-	case opt.Engine == engineAFPacket, opt.Engine == "", opt.Engine == engineAuto && !autoTries:
+	case opt.Engine == engineAFPacket:
 		return nil, "", flushEngine(opt.RunDir, opt.Log)
-	case opt.Engine == engineAuto, opt.Engine == engineEBPF:
+	case opt.Engine == engineAuto, opt.Engine == "", opt.Engine == engineEBPF:
 	default:
 		return nil, "", control.Errorf(control.CodeUsage, "engine %q: want auto, afpacket or ebpf", opt.Engine)
 	}

@@ -45,7 +45,7 @@ func Run(ctx context.Context, mode string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return runner{binary: binary, out: &printer{w: out}}.run(ctx, chosen)
+	return runner{binary: binary, out: &printer{w: out}, transfer: transferBytes}.run(ctx, chosen)
 }
 
 // choose is the models that the user asked for.
@@ -65,8 +65,9 @@ func choose(mode string) ([]model, error) {
 
 // runner is one run of the demo.
 type runner struct {
-	binary string // gxswitch
-	out    *printer
+	binary   string // gxswitch
+	out      *printer
+	transfer int // bytes from each guest to whom it may talk to
 }
 
 func (r runner) run(ctx context.Context, chosen []model) error {
@@ -112,6 +113,7 @@ func (r runner) show(ctx context.Context, m model) (faults []string, err error) 
 		return nil, err
 	}
 	defer func() { err = cleanedUp(err, s.close()) }()
+	s.transfer = r.transfer
 	d, err := startDaemon(ctx, r.binary, s.spaces[hostName], m.toml)
 	if err != nil {
 		return nil, err

@@ -31,31 +31,39 @@ func TestUnknownModeIsWrongUsage(t *testing.T) {
 
 func TestEveryModeKeepsItsPromise(t *testing.T) {
 	d := newTestDemo(t)
-	for _, m := range models() {
-		t.Run(string(m.mode), func(t *testing.T) {
-			var out bytes.Buffer
-			if err := d.runner(&out).run(t.Context(), []model{m}); err != nil {
-				t.Fatalf("%v\n%s", err, &out)
-			}
-			for _, p := range m.pairs {
-				row := fmt.Sprintf(`(?m)^%s +%s +20/20 +0%% +[0-9.]+/[0-9.]+ ms +[0-9.]+ Gb/s +ok$`, p.from, p.to)
-				if !p.mayTalk {
-					row = fmt.Sprintf(`(?m)^%s +%s +0/5 +100%% +- +- +blocked, as it should be$`, p.from, p.to)
-				}
-				if !regexp.MustCompile(row).Match(out.Bytes()) {
-					t.Errorf("no row like %s", row)
-				}
-			}
-			for _, p := range m.ports {
-				if !regexp.MustCompile(`(?m)^` + p + ` +\d+ +\d+ +\S`).Match(out.Bytes()) {
-					t.Errorf("no counters of port %s", p)
-				}
-			}
-			if t.Failed() {
-				t.Log(out.String())
-			}
-			d.wantNothingLeft(t, os.Getpid())
-		})
+	t.Run("at once", func(t *testing.T) {
+		for _, m := range models() {
+			t.Run(string(m.mode), func(t *testing.T) {
+				t.Parallel()
+				d.keepsItsPromise(t, m)
+			})
+		}
+	})
+	d.wantNothingLeft(t, os.Getpid())
+}
+
+func (d testDemo) keepsItsPromise(t *testing.T, m model) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := d.runner(&out).run(t.Context(), []model{m}); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, p := range m.pairs {
+		row := fmt.Sprintf(`(?m)^%s +%s +20/20 +0%% +[0-9.]+/[0-9.]+ ms +[0-9.]+ Gb/s +ok$`, p.from, p.to)
+		if !p.mayTalk {
+			row = fmt.Sprintf(`(?m)^%s +%s +0/5 +100%% +- +- +blocked, as it should be$`, p.from, p.to)
+		}
+		if !regexp.MustCompile(row).Match(out.Bytes()) {
+			t.Errorf("no row like %s", row)
+		}
+	}
+	for _, p := range m.ports {
+		if !regexp.MustCompile(`(?m)^` + p + ` +\d+ +\d+ +\S`).Match(out.Bytes()) {
+			t.Errorf("no counters of port %s", p)
+		}
+	}
+	if t.Failed() {
+		t.Log(out.String())
 	}
 }
 

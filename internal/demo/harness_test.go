@@ -25,16 +25,20 @@ func TestMain(m *testing.M) {
 
 var buildDir string // "" until build was called
 
-// build builds gxswitch, once.
-var build = sync.OnceValues(func() (binary string, err error) {
+// build builds gxswitch, once, and has all that is made from then on in a directory
+// that holds nothing else.
+var build = sync.OnceValues(func() (d testDemo, err error) {
 	if buildDir, err = os.MkdirTemp("", "gxswitch-built-"); err != nil {
-		return "", err
+		return d, err
 	}
-	binary = filepath.Join(buildDir, "gxswitch")
-	if out, err := exec.Command("go", "build", "-o", binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build gxswitch: %w\n%s", err, out)
+	d = testDemo{binary: filepath.Join(buildDir, "gxswitch"), files: filepath.Join(buildDir, "tmp")}
+	if out, err := exec.Command("go", "build", "-o", d.binary, "gxswitch/cmd/gxswitch").CombinedOutput(); err != nil {
+		return d, fmt.Errorf("build gxswitch: %w\n%s", err, out)
 	}
-	return binary, nil
+	if err := os.Mkdir(d.files, 0o755); err != nil {
+		return d, err
+	}
+	return d, os.Setenv("TMPDIR", d.files)
 })
 
 // testDemo is a gxswitch to demonstrate with, and a place for its files.
@@ -43,17 +47,16 @@ type testDemo struct{ binary, files string }
 func newTestDemo(t *testing.T) testDemo {
 	t.Helper()
 	nettest.Require(t)
-	binary, err := build()
+	d, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := testDemo{binary: binary, files: t.TempDir()}
-	t.Setenv("TMPDIR", d.files)
 	return d
 }
 
+// runner moves less than the demo does: that bytes arrive is shown by fewer too.
 func (d testDemo) runner(out io.Writer) runner {
-	return runner{binary: d.binary, out: &printer{w: out}}
+	return runner{binary: d.binary, out: &printer{w: out}, transfer: transferBytes / 16}
 }
 
 // wantNothingLeft looks for namespaces of the process, for processes of the

@@ -46,7 +46,7 @@ func (s *site) talk(ctx context.Context, p pair) (r result, err error) {
 	if r.received == 0 {
 		return r, nil
 	}
-	r.bitsPerSecond, err = transfer(ctx, s.spaces[p.from], s.spaces[p.to], p.addr)
+	r.bitsPerSecond, err = transfer(ctx, s.spaces[p.from], s.spaces[p.to], p.addr, s.transfer)
 	if err != nil && r.fault == "" {
 		r.fault = fmt.Sprintf("the TCP transfer failed: %v", err)
 	}

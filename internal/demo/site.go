@@ -21,8 +21,9 @@ import (
 //	  |       |       |           |
 //	guest1  guest2  guest3      eth0       host
 type site struct {
-	net    *testnet.Net
-	spaces map[string]*testnet.NS // by the name in the table
+	net      *testnet.Net
+	spaces   map[string]*testnet.NS // by the name in the table
+	transfer int                    // bytes that a pair is tried with
 }
 
 func layOut(ctx context.Context, m model) (*site, error) {

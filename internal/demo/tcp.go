@@ -19,9 +19,9 @@ const (
 	dialPatience     = 2 * time.Second
 )
 
-// transfer moves transferBytes over one connection and returns bits a second,
-// from the first byte sent to the last received.
-func transfer(ctx context.Context, from, to *testnet.NS, addr netip.Addr) (float64, error) {
+// transfer moves size bytes over one connection and returns bits a second, from
+// the first byte sent to the last received.
+func transfer(ctx context.Context, from, to *testnet.NS, addr netip.Addr, size int) (float64, error) {
 	out, in, err := connect(ctx, from, to, addr)
 	if err != nil {
 		return 0, fmt.Errorf("connect: %w", err)
@@ -37,7 +37,7 @@ func transfer(ctx context.Context, from, to *testnet.NS, addr netip.Addr) (float
 		}
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- send(out) }()
+	go func() { sent <- send(out, size) }()
 	n, err := receive(in)
 	took := time.Since(start)
 	if err != nil {
@@ -48,13 +48,13 @@ func transfer(ctx context.Context, from, to *testnet.NS, addr netip.Addr) (float
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return 0, fmt.Errorf("only %d of %d MB arrived within %s", n/1e6, transferBytes/1_000_000, transferPatience)
+		return 0, fmt.Errorf("only %d of %d MB arrived within %s", n/1e6, size/1_000_000, transferPatience)
 	case err != nil:
 		return 0, err
-	case n != transferBytes:
-		return 0, fmt.Errorf("%d bytes arrived instead of %d", n, transferBytes)
+	case n != size:
+		return 0, fmt.Errorf("%d bytes arrived instead of %d", n, size)
 	}
-	return transferBytes * 8 / took.Seconds(), nil
+	return float64(size) * 8 / took.Seconds(), nil
 }
 
 // connect joins two namespaces. The sockets are made inside and stay there.
@@ -91,9 +91,9 @@ func connect(ctx context.Context, from, to *testnet.NS, addr netip.Addr) (out, i
 	return out, in, nil
 }
 
-func send(c *net.TCPConn) error {
+func send(c *net.TCPConn, size int) error {
 	chunk := make([]byte, 256<<10)
-	for left := transferBytes; left > 0; {
+	for left := size; left > 0; {
 		n, err := c.Write(chunk[:min(left, len(chunk))])
 		if err != nil {
 			return err

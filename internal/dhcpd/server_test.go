@@ -152,6 +152,7 @@ func TestUdhcpcGetsALease(t *testing.T) {
 }
 
 func TestUdhcpcReleasesItsLease(t *testing.T) {
+	t.Parallel()
 	nettest.Program(t, "udhcpc")
 	l := newLab(t)
 	g := l.guest(1)
@@ -338,6 +339,7 @@ func TestACrowdGetsItsLeasesAndNoAddressTwice(t *testing.T) {
 }
 
 func TestALeaseIsInTheFileBeforeTheClientKnows(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	st := l.station(l.guest(1))
 	c := l.config()
@@ -393,6 +395,7 @@ func addrFor(leases []lease.Lease, m frame.MAC) netip.Addr {
 }
 
 func TestADamagedFileIsSetAside(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	st := l.station(l.guest(1))
 	c := l.config()
@@ -407,6 +410,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 }
 
 func TestAStationWithAFixedAddressKeepsIt(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	fixed := l.guest(2)
 	c := l.config()
@@ -420,6 +424,7 @@ func TestAStationWithAFixedAddressKeepsIt(t *testing.T) {
 }
 
 func TestOtherInterfacesHearNothing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	served := l.station(l.guest(1))
 	other := l.station(nettest.Guest(t, l.net, l.host, testnet.GuestSpec{Name: "g9", Port: "lan", MAC: mac(9)}))
@@ -439,6 +444,7 @@ func TestOtherInterfacesHearNothing(t *testing.T) {
 }
 
 func TestTheHostDoesNotSayThatThePortIsUnreachable(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	g := l.guest(1)
 	run(t, g, "ip", "addr", "add", "10.0.0.5/23", "dev", "eth0")
@@ -468,6 +474,7 @@ func TestTheHostDoesNotSayThatThePortIsUnreachable(t *testing.T) {
 }
 
 func TestTheInterfaceMayGoDownForAWhile(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	st := l.station(l.guest(1))
 	l.start(l.config())

@@ -282,6 +282,7 @@ func (l *lab) short(from *testnet.NS, args ...string) string {
 }
 
 func TestDigFindsStationsAndTheWorld(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start("")
 	for _, c := range []struct{ args, want string }{
@@ -316,6 +317,7 @@ func TestDigFindsStationsAndTheWorld(t *testing.T) {
 }
 
 func TestAnswersAreRemembered(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start("")
 	first := l.short(l.g1, "example.test")
@@ -327,6 +329,7 @@ func TestAnswersAreRemembered(t *testing.T) {
 }
 
 func TestLongAnswersComeOverTCP(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start("")
 	out := l.dig(l.g1, "big.test", "TXT")
@@ -346,6 +349,7 @@ func TestLongAnswersComeOverTCP(t *testing.T) {
 }
 
 func TestStrangersGetNoAnswer(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	// What a stranger would need, so that nothing else is in his way.
 	l.ip(l.g1, "addr", "add", "172.31.0.2/24", "dev", "eth0")
@@ -383,6 +387,7 @@ func TestStrangersGetNoAnswer(t *testing.T) {
 }
 
 func TestTheHostsServersAreFollowed(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start("")
 	if got := l.short(l.g1, "who.test"); got != "NOERROR 192.0.2.53" {
@@ -396,6 +401,7 @@ func TestTheHostsServersAreFollowed(t *testing.T) {
 }
 
 func TestALostQuestionIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.start("")
 	if got := l.short(l.g1, "lost.test"); got != "NOERROR 198.51.100.9" {
@@ -411,6 +417,7 @@ func TestALostQuestionIsAskedAgain(t *testing.T) {
 }
 
 func TestACircleEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.system("127.0.0.53")
 	l.start("127.0.0.53:53")

@@ -13,6 +13,10 @@
 // interface that is still that port's, both are in one network, and both ports'
 // rules let it pass. Stale addresses cost a detour, not a leak.
 //
+// Each processor remembers the last pairs of addresses that it has looked up. A
+// counter that user space raises after it has changed or deleted an address ends
+// all of them at once; a new address ends none.
+//
 // # Order
 //
 // The frames of a flow that come while its first are still on their way through

@@ -38,6 +38,9 @@ type Engine struct {
 	mem   []byte  // under shm
 	flows flows
 
+	edition    *atomic.Uint64 // gx_edition: entries of gx_fdb changed or taken away
+	editionMem []byte
+
 	mu       sync.Mutex        // guards what follows
 	ports    []*Port           // by number, nil where free
 	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
@@ -105,6 +108,11 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.flows.open(&e.obj); err != nil {
 		return nil, err
 	}
+	e.editionMem, err = unix.Mmap(e.obj.GxEdition.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the edition of addresses: %w", err)
+	}
+	e.edition = (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(e.editionMem)))
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}
@@ -200,6 +208,10 @@ func (e *Engine) release() error {
 		e.mem, e.shm = nil, nil
 	}
 	errs = append(errs, e.flows.close())
+	if e.editionMem != nil {
+		errs = append(errs, unix.Munmap(e.editionMem))
+		e.editionMem, e.edition = nil, nil
+	}
 	for _, h := range e.links {
 		errs = append(errs, h.close())
 	}

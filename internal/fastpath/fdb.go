@@ -98,20 +98,26 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 		Ifindex: uint32(p.ifindex), Port: uint32(number), Counter: s.index,
 		Stamp: stampNow() - uint32(ageSeconds*1e9>>stampShift),
 	}
-	err := e.obj.GxFdb.Put(stationOf(network, k), &v)
+	err := e.obj.GxFdb.Update(stationOf(network, k), &v, ebpf.UpdateNoExist)
+	if errors.Is(err, ebpf.ErrKeyExist) {
+		err = e.obj.GxFdb.Put(stationOf(network, k), &v)
+		e.edition.Add(1)
+	}
 	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOMEM) {
 		e.mu.Lock()
 		e.full++
 		e.mu.Unlock()
 		// It may have another port's place still.
-		return deleted(e.obj.GxFdb.Delete(stationOf(network, k)))
+		return e.Delete(network, k)
 	}
 	return err
 }
 
 // Delete makes the program forget an address.
 func (e *Engine) Delete(network uint32, k fdb.Key) error {
-	return deleted(e.obj.GxFdb.Delete(stationOf(network, k)))
+	err := deleted(e.obj.GxFdb.Delete(stationOf(network, k)))
+	e.edition.Add(1)
+	return err
 }
 
 // Entries hands every address that the program knows to f.

@@ -39,6 +39,7 @@ struct flow {
 	__u16 network;  // whose gateway it is
 	__u16 vlan;     // in which the receiver is a station of the network; 0: it is outside
 	__u8 macs[12];  // destination and source
+	__u32 edition;  // gx_edition, plus one, by which the receiver was found in its place
 	__u8 end;       // of the session that sends: 0 or 1
 	__u8 pad[3];
 };
@@ -179,7 +180,8 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	struct flow *fl;
 	struct port *out;
 	struct place *at;
-	__u32 zero = 0, *era, number, t, len, addresses, ports, flags, check;
+	__u64 *count;
+	__u32 zero = 0, *era, edition, number, t, len, addresses, ports, flags, check;
 
 	if (bpf_skb_load_bytes(skb, 0, &h, sizeof(h)) && bpf_skb_load_bytes(skb, 0, &h, UDP_HEAD))
 		return UNDECIDED;
@@ -224,12 +226,19 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	if (fl->vlan) {
 		if (out->network != fl->network || !(out->flags & TO))
 			return UNDECIDED;
-		to.network = fl->network;
-		to.vlan = fl->vlan;
-		__builtin_memcpy(to.mac, fl->macs, 6);
-		at = bpf_map_lookup_elem(&gx_fdb, &to);
-		if (!at || at->port != fl->out || at->ifindex != out->ifindex)
+		count = bpf_map_lookup_elem(&gx_edition, &zero);
+		if (!count)
 			return UNDECIDED;
+		edition = *(volatile __u64 *)count + 1;
+		if (fl->edition != edition) {
+			to.network = fl->network;
+			to.vlan = fl->vlan;
+			set_mac(&to, word_of(fl->macs));
+			at = bpf_map_lookup_elem(&gx_fdb, &to);
+			if (!at || at->port != fl->out || at->ifindex != out->ifindex)
+				return UNDECIDED;
+			fl->edition = edition;
+		}
 	}
 
 	number = fl->network;
@@ -291,18 +300,11 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	return bpf_redirect(out->ifindex, 0);
 }
 
-// for_gateway reports whether an untagged frame is to the MAC of the gateway that
-// the port leads to.
-ALWAYS bool for_gateway(const struct port *p, const struct ethhdr *eth)
-{
-	return p->gateway && ((__u64)*(__u32 *)eth->h_dest | (__u64)*(__u16 *)&eth->h_dest[4] << 32) == p->gateway;
-}
-
 // from_outside is all that is decided of what comes by an uplink that gateways
 // share with others: eth is a whole header.
 ALWAYS int from_outside(struct __sk_buff *skb, const struct port *p, const struct ethhdr *eth, struct seen *f)
 {
-	if (!for_gateway(p, eth) || eth->h_source[0] & 1 || eth->h_proto != bpf_htons(ETH_P_IP) || skb->vlan_present)
+	if (word_of(eth->h_dest) != p->gateway || eth->h_source[0] & 1 || eth->h_proto != bpf_htons(ETH_P_IP) || skb->vlan_present)
 		return UNDECIDED;
 	f->type = ETH_P_IP;
 	if (!measure(skb, f))

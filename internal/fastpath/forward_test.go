@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"gxswitch/fdb"
 	"gxswitch/internal/frame"
 	"gxswitch/internal/vlan"
 )
@@ -33,6 +34,58 @@ func TestKnownUnicastStaysInTheKernel(t *testing.T) {
 	}
 	if p, n := l.e.VLANCounters(l.nw, 1); p != 3 || n != 180 {
 		t.Errorf("VLAN 1: %d frames and %d bytes, want 3 and 180", p, n)
+	}
+}
+
+// What a processor remembers of a pair of addresses ends with what it rests on:
+// the very next frame goes by the new place.
+func TestChangedAddressesAreForgottenAtOnce(t *testing.T) {
+	l := newLab(t)
+	l.open(Options{})
+	a, b, c := l.guest(nil), l.guest(nil), l.guest(nil)
+	put := func(who, at *guest) {
+		t.Helper()
+		if err := l.e.Put(l.nw, fdb.MakeKey(1, who.mac()), at.port.Number(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forget := func(who *guest) {
+		t.Helper()
+		if err := l.e.Delete(l.nw, fdb.MakeKey(1, who.mac())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name   string
+		change func()
+		to     *guest // nil: user space
+	}{
+		{"both known", func() { put(a, a); put(b, b) }, b},
+		{"destination moves", func() { put(b, c) }, c},
+		{"and back", func() { put(b, b) }, b},
+		{"destination deleted", func() { forget(b) }, nil},
+		{"known again", func() { put(b, b) }, b},
+		{"source moves", func() { put(a, c) }, nil},
+		{"and back", func() { put(a, a) }, b},
+		{"source deleted", func() { forget(a) }, nil},
+	}
+	for _, tt := range tests {
+		tt.change()
+		for range 3 { // the second and third may be remembered
+			sent := a.to(b.mac())
+			a.send(sent)
+			var got []byte
+			if tt.to != nil {
+				got = tt.to.receive()
+			} else {
+				f := l.punted()
+				got = f.Data()
+			}
+			if !bytes.Equal(got, sent) {
+				t.Errorf("%s: sent %x, got %x", tt.name, sent, got)
+			}
+		}
+		l.none()
 	}
 }
 

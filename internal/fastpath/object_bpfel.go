@@ -51,6 +51,7 @@ type objectFlow struct {
 	Network uint16
 	Vlan    uint16
 	Macs    [12]uint8
+	Edition uint32
 	End     uint8
 	Pad     [3]uint8
 }
@@ -64,6 +65,20 @@ type objectFlowKey struct {
 	Scope uint16
 	Proto uint8
 	Pad   uint8
+}
+
+type objectPair struct {
+	_       structs.HostLayout
+	Src     uint64
+	Dst     uint64
+	Network uint32
+	Edition uint32
+	Since   uint32
+	From    uint32
+	Counter uint32
+	Ifindex uint32
+	Port    uint32
+	Pad     uint32
 }
 
 type objectPassage struct {
@@ -181,11 +196,14 @@ type objectProgramSpecs struct {
 type objectMapSpecs struct {
 	GxAddrs     *ebpf.MapSpec `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.MapSpec `ebpf:"gx_counters"`
+	GxEdition   *ebpf.MapSpec `ebpf:"gx_edition"`
 	GxEra       *ebpf.MapSpec `ebpf:"gx_era"`
 	GxFdb       *ebpf.MapSpec `ebpf:"gx_fdb"`
 	GxFlows     *ebpf.MapSpec `ebpf:"gx_flows"`
 	GxIndex     *ebpf.MapSpec `ebpf:"gx_index"`
+	GxNear      *ebpf.MapSpec `ebpf:"gx_near"`
 	GxNetworks  *ebpf.MapSpec `ebpf:"gx_networks"`
+	GxPairs     *ebpf.MapSpec `ebpf:"gx_pairs"`
 	GxPassages  *ebpf.MapSpec `ebpf:"gx_passages"`
 	GxPorts     *ebpf.MapSpec `ebpf:"gx_ports"`
 	GxPunts     *ebpf.MapSpec `ebpf:"gx_punts"`
@@ -222,11 +240,14 @@ func (o *objectObjects) Close() error {
 type objectMaps struct {
 	GxAddrs     *ebpf.Map `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.Map `ebpf:"gx_counters"`
+	GxEdition   *ebpf.Map `ebpf:"gx_edition"`
 	GxEra       *ebpf.Map `ebpf:"gx_era"`
 	GxFdb       *ebpf.Map `ebpf:"gx_fdb"`
 	GxFlows     *ebpf.Map `ebpf:"gx_flows"`
 	GxIndex     *ebpf.Map `ebpf:"gx_index"`
+	GxNear      *ebpf.Map `ebpf:"gx_near"`
 	GxNetworks  *ebpf.Map `ebpf:"gx_networks"`
+	GxPairs     *ebpf.Map `ebpf:"gx_pairs"`
 	GxPassages  *ebpf.Map `ebpf:"gx_passages"`
 	GxPorts     *ebpf.Map `ebpf:"gx_ports"`
 	GxPunts     *ebpf.Map `ebpf:"gx_punts"`
@@ -239,11 +260,14 @@ func (m *objectMaps) Close() error {
 	return _ObjectClose(
 		m.GxAddrs,
 		m.GxCounters,
+		m.GxEdition,
 		m.GxEra,
 		m.GxFdb,
 		m.GxFlows,
 		m.GxIndex,
+		m.GxNear,
 		m.GxNetworks,
+		m.GxPairs,
 		m.GxPassages,
 		m.GxPorts,
 		m.GxPunts,

@@ -28,7 +28,8 @@ type Port struct {
 	options     PortOptions
 	hook        *hook
 	base        objectCounters // what the counters were when the port was attached
-	peer        atomic.Bool
+	peer        atomic.Bool // it is a veth whose other end is in another namespace
+	sniffed     atomic.Bool // somebody listens there, see WatchSniffers
 	promiscuous bool          // the device is, and we made it so
 	lost        atomic.Uint64 // on the way to user space
 	left        uint64        // for user space, as of the last Settle; guarded by Engine.mu
@@ -78,7 +79,8 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 		}
 	}
 	if p.base, err = e.counters(number); err == nil && !adopted {
-		err = errors.Join(p.put(Rules{}), e.obj.GxIndex.Put(uint32(ifindex), uint32(number)))
+		err = errors.Join(p.put(Rules{}), e.obj.GxIndex.Put(uint32(ifindex), uint32(number)),
+			e.obj.GxNear.Put(uint32(ifindex%maxPorts), uint32(number)))
 	}
 	if err == nil {
 		if p.hook = e.links[ifindex]; p.hook == nil {
@@ -187,10 +189,14 @@ func (p *Port) Punt() int { return p.punt.index }
 // Look finds out anew where the interface's other end is: to be called when the
 // link has changed.
 func (p *Port) Look() error {
-	now := behindNamespace(p.ifindex)
+	return p.change(&p.peer, behindNamespace(p.ifindex))
+}
+
+// change makes the program follow what was found out about the interface.
+func (p *Port) change(what *atomic.Bool, to bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.peer.Swap(now) == now || p.released || !p.ruled {
+	if what.Swap(to) == to || p.released || !p.ruled {
 		return nil
 	}
 	return p.put(p.rules)

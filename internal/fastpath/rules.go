@@ -102,7 +102,7 @@ func (p *Port) put(r Rules) error {
 	if v.Twin == 0 {
 		v.Twin = p.number
 	}
-	if p.peer.Load() {
+	if p.peer.Load() && !p.sniffed.Load() {
 		v.Flags |= flagPeer
 	}
 	if p.promiscuous {

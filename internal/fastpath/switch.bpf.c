@@ -30,6 +30,9 @@
 #define MAX_ADDRS 65536
 #define MAX_NETWORKS 1024
 
+// Slots of what each processor remembers of its last frames.
+#define MAX_PAIRS 4096
+
 // How many frames of one port may be on their way to user space: a guest that
 // floods must leave room for the others in the ring, which has more than this.
 #define PUNT_LIMIT 1024
@@ -80,6 +83,19 @@ struct place {
 	__u32 counter; // of its VLAN
 };
 
+// pair is what gx_fdb said of the two addresses of a frame. It holds while edition
+// is gx_edition's, and for 256 jiffies, so that stamps are refreshed.
+struct pair {
+	__u64 src, dst; // addresses; the VLAN in the upper 16 bits of src
+	__u32 network;
+	__u32 edition;
+	__u32 since; // in 256 jiffies
+	__u32 from;  // src: ifindex of the place
+	__u32 counter;
+	__u32 ifindex, port; // dst
+	__u32 pad;
+};
+
 // counters are in frames and bytes of the wire, of what was decided here.
 struct counters {
 	__u64 rx_packets, rx_bytes;
@@ -117,6 +133,15 @@ struct {
 	__type(value, __u32);
 } gx_index SEC(".maps");
 
+// The same by the lower bits of ifindex, where no other port has that slot: a
+// lookup in an array costs no call. gx_ports tells whose number it is.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_PORTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} gx_near SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_PORTS);
@@ -139,6 +164,23 @@ struct {
 	__type(key, struct station);
 	__type(value, struct place);
 } gx_fdb SEC(".maps");
+
+// How often user space has changed or taken away an entry of gx_fdb. It does that
+// first, and counts it then.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} gx_edition SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_PAIRS);
+	__type(key, __u32);
+	__type(value, struct pair);
+} gx_pairs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -365,9 +407,44 @@ ALWAYS bool may_use(struct address *a, __u32 who)
 	return bpf_map_lookup_elem(&gx_addrs, a);
 }
 
+ALWAYS __u64 word_of(const __u8 *mac) { return (__u64)*(__u32 *)mac | (__u64)*(__u16 *)&mac[4] << 32; }
+
+// set_mac writes aligned, as the stack must be.
+ALWAYS void set_mac(struct station *s, __u64 word)
+{
+	*(__u16 *)s->mac = word;
+	*(__u32 *)&s->mac[2] = word >> 16;
+}
+
 #include "flows.bpf.h"
 
 ALWAYS bool bit(const __u64 *set, __u16 vid) { return set[(vid >> 6) & 63] >> (vid & 63) & 1; }
+
+// find_port is the port of an interface.
+ALWAYS struct port *find_port(__u32 ifindex, __u32 *number)
+{
+	__u32 slot = ifindex & (MAX_PORTS - 1), *n = bpf_map_lookup_elem(&gx_near, &slot);
+	struct port *p;
+
+	if (likely(n)) {
+		*number = *n;
+		p = bpf_map_lookup_elem(&gx_ports, number);
+		if (likely(p && p->ifindex == ifindex))
+			return p;
+	}
+	n = bpf_map_lookup_elem(&gx_index, &ifindex);
+	if (!n)
+		return NULL;
+	*number = *n;
+	p = bpf_map_lookup_elem(&gx_ports, number);
+	return p && p->ifindex == ifindex ? p : NULL;
+}
+
+// pair_slot spreads what differs between pairs: the addresses' lower halves.
+ALWAYS __u32 pair_slot(__u64 src, __u64 dst)
+{
+	return ((src ^ dst >> 7 ^ dst << 9) * 0x9e3779b97f4a7c15ull >> 40) & (MAX_PAIRS - 1);
+}
 
 SEC("tc")
 int gx_ingress(struct __sk_buff *skb)
@@ -379,21 +456,18 @@ int gx_ingress(struct __sk_buff *skb)
 	struct counters *c;
 	struct vlan_counters *vc;
 	struct place *src, *dst;
+	struct pair *both;
 	struct port *p, *out;
 	struct vlans *v;
 	struct station s;
-	__u32 ifindex = skb->ifindex, *in, counter, to, t;
-	__u64 from;
+	__u32 ifindex = skb->ifindex, zero = 0, edition, since, slot, counter, to, t;
+	__u64 from, dest, key, *count;
 	__u16 tci = 0;
-	bool untagged;
+	bool untagged, own;
 	int verdict;
 
-	in = bpf_map_lookup_elem(&gx_index, &ifindex);
-	if (!in)
-		return TC_ACT_UNSPEC;
-	f.in = *in;
-	p = bpf_map_lookup_elem(&gx_ports, &f.in);
-	if (!p || p->ifindex != ifindex)
+	p = find_port(ifindex, &f.in);
+	if (!p)
 		return TC_ACT_UNSPEC;
 
 	// parse
@@ -408,9 +482,8 @@ int gx_ingress(struct __sk_buff *skb)
 	f.type = bpf_ntohs(eth->h_proto);
 	if (f.type == ETH_P_8021Q || f.type == ETH_P_8021AD || f.type == ETH_P_QINQ1_OLD)
 		goto undecided;
-	from = (__u64)*(__u32 *)eth->h_source | (__u64)*(__u16 *)&eth->h_source[4] << 32;
-	s.network = p->network;
-	__builtin_memcpy(s.mac, eth->h_source, 6);
+	from = word_of(eth->h_source);
+	dest = word_of(eth->h_dest);
 	if (!measure(skb, &f))
 		goto undecided;
 
@@ -442,48 +515,64 @@ int gx_ingress(struct __sk_buff *skb)
 			goto undecided;
 	}
 
-	// learn
-	s.vlan = f.vid;
-	src = bpf_map_lookup_elem(&gx_fdb, &s);
-	if (!src || src->ifindex != ifindex)
+	// learn, decide
+	own = p->flags & REST && dest == p->mac;
+	count = bpf_map_lookup_elem(&gx_edition, &zero);
+	slot = pair_slot(from, dest);
+	both = bpf_map_lookup_elem(&gx_pairs, &slot);
+	if (!count || !both)
 		goto undecided;
-	t = now();
-	if (src->stamp != t)
-		src->stamp = t;
-	counter = src->counter;
-
-	// decide
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	eth = data;
-	if (data + sizeof(*eth) > end)
-		goto undecided;
-	if (p->flags & REST && ((__u64)*(__u32 *)eth->h_dest | (__u64)*(__u16 *)&eth->h_dest[4] << 32) == p->mac) {
-		c = bpf_map_lookup_elem(&gx_counters, &f.in);
-		if (c) {
-			received(&f, c);
-			c->consumed += f.frames;
+	edition = *(volatile __u64 *)count;
+	key = from | (__u64)f.vid << 48;
+	since = bpf_jiffies64() >> 8;
+	if (likely(both->src == key && both->dst == dest && both->from == ifindex && both->network == p->network &&
+		   both->edition == edition && both->since == since && !own)) {
+		counter = both->counter;
+		to = both->port;
+		ifindex = both->ifindex;
+	} else {
+		s.network = p->network;
+		s.vlan = f.vid;
+		set_mac(&s, from);
+		src = bpf_map_lookup_elem(&gx_fdb, &s);
+		if (!src || src->ifindex != ifindex)
+			goto undecided;
+		t = now();
+		if (src->stamp != t)
+			src->stamp = t;
+		counter = src->counter;
+		if (own) {
+			c = bpf_map_lookup_elem(&gx_counters, &f.in);
+			if (c) {
+				received(&f, c);
+				c->consumed += f.frames;
+			}
+			vc = bpf_map_lookup_elem(&gx_vcounters, &counter);
+			if (vc) {
+				vc->packets += f.frames;
+				vc->bytes += wire_bytes(&f, f.tagged);
+			}
+			return TC_ACT_UNSPEC;
 		}
-		vc = bpf_map_lookup_elem(&gx_vcounters, &counter);
-		if (vc) {
-			vc->packets += f.frames;
-			vc->bytes += wire_bytes(&f, f.tagged);
-		}
-		return TC_ACT_UNSPEC;
+		set_mac(&s, dest);
+		dst = bpf_map_lookup_elem(&gx_fdb, &s);
+		if (!dst)
+			goto undecided;
+		to = dst->port;
+		*both = (struct pair){
+			.src = key, .dst = dest, .network = p->network, .edition = edition, .since = since,
+			.from = ifindex, .counter = counter, .ifindex = dst->ifindex, .port = to,
+		};
+		ifindex = both->ifindex;
 	}
-	if (!f.tagged && f.type == ETH_P_IP && for_gateway(p, eth)) {
+	if (!f.tagged && f.type == ETH_P_IP && dest == p->gateway && dest) {
 		verdict = follow(skb, &f, p->network, counter);
 		if (verdict != UNDECIDED)
 			return verdict;
 		goto undecided;
 	}
-	__builtin_memcpy(s.mac, eth->h_dest, 6);
-	dst = bpf_map_lookup_elem(&gx_fdb, &s);
-	if (!dst)
-		goto undecided;
-	to = dst->port;
 	out = bpf_map_lookup_elem(&gx_ports, &to);
-	if (!out || out->ifindex != dst->ifindex || out->network != p->network || !(out->flags & TO))
+	if (!out || out->ifindex != ifindex || out->network != p->network || !(out->flags & TO))
 		goto undecided;
 
 	// deliver

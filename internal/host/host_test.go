@@ -30,9 +30,12 @@ func inside(t *testing.T, name string, body func(ns *testnet.NS)) {
 func sh(t *testing.T, format string, args ...any) string {
 	t.Helper()
 	words := strings.Fields(fmt.Sprintf(format, args...))
-	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	// Not what ip(8) complains of, such as a test beside this one whose namespace goes.
+	out, err := exec.Command(words[0], words[1:]...).Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(words, " "), err, out)
+		exit := &exec.ExitError{}
+		errors.As(err, &exit)
+		t.Fatalf("%s: %v: %s", strings.Join(words, " "), err, exit.Stderr)
 	}
 	return string(out)
 }
@@ -59,6 +62,7 @@ func sysctl(t *testing.T, path string) string {
 }
 
 func TestLinksAreReadAsTheKernelHasThem(t *testing.T) {
+	t.Parallel()
 	inside(t, "links", func(*testnet.NS) {
 		sh(t, "ip link add name br type bridge")
 		sh(t, "ip link add name a address 02:00:00:00:00:0a mtu 1400 type veth peer name b")
@@ -103,6 +107,7 @@ func TestLinksAreReadAsTheKernelHasThem(t *testing.T) {
 }
 
 func TestAPeerInAnotherNamespaceIsNotMistakenForALocalLink(t *testing.T) {
+	t.Parallel()
 	n := nettest.Test(t, "peer")
 	sw := nettest.Namespace(t, n, "sw")
 	nettest.Guest(t, n, sw, testnet.GuestSpec{Name: "g", Port: "p"})
@@ -112,6 +117,7 @@ func TestAPeerInAnotherNamespaceIsNotMistakenForALocalLink(t *testing.T) {
 }
 
 func TestAMissingLinkIsErrNoLink(t *testing.T) {
+	t.Parallel()
 	inside(t, "nolink", func(*testnet.NS) {
 		gone := host.Link{Name: "gone", Index: 999}
 		calls := map[string]func() error{
@@ -137,6 +143,7 @@ func TestAMissingLinkIsErrNoLink(t *testing.T) {
 }
 
 func TestErrorsNameOperationAndObject(t *testing.T) {
+	t.Parallel()
 	inside(t, "errors", func(*testnet.NS) {
 		sh(t, "ip link add vif1.0 type veth peer name x")
 		err := host.SetMTU(link(t, "vif1.0").Index, 90000)
@@ -147,6 +154,7 @@ func TestErrorsNameOperationAndObject(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
+	t.Parallel()
 	if len(host.BootID()) != 36 {
 		t.Errorf("boot id %q", host.BootID())
 	}

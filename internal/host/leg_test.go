@@ -41,6 +41,7 @@ func leftovers(t *testing.T) []string {
 }
 
 func TestALegIsMadeReadyForUse(t *testing.T) {
+	t.Parallel()
 	inside(t, "leg", func(*testnet.NS) {
 		leg := ensure(t, "lab", 1400, "192.168.60.1/24")
 		h, in := leg.Host, leg.Inner
@@ -82,6 +83,7 @@ func TestALegIsMadeReadyForUse(t *testing.T) {
 }
 
 func TestALegIsTheSameAfterItsRemoval(t *testing.T) {
+	t.Parallel()
 	inside(t, "legmac", func(*testnet.NS) {
 		before := ensure(t, "lab", 1500, "")
 		other := ensure(t, "lab2", 1500, "")
@@ -94,6 +96,7 @@ func TestALegIsTheSameAfterItsRemoval(t *testing.T) {
 }
 
 func TestALegIsTakenOverWithNewSettings(t *testing.T) {
+	t.Parallel()
 	inside(t, "adopt", func(*testnet.NS) {
 		tests := []struct {
 			mtu        int
@@ -130,6 +133,7 @@ func TestALegIsTakenOverWithNewSettings(t *testing.T) {
 // The wanted address became the secondary of one that an administrator or an
 // earlier configuration left; the kernel deletes secondaries with their primary.
 func TestALegKeepsItsAddressWhenThePrimaryGoes(t *testing.T) {
+	t.Parallel()
 	inside(t, "secondary", func(*testnet.NS) {
 		sh(t, "sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.default.promote_secondaries=0")
 		ensure(t, "lab", 1500, "10.0.0.1/24")
@@ -143,6 +147,7 @@ func TestALegKeepsItsAddressWhenThePrimaryGoes(t *testing.T) {
 }
 
 func TestWhatAKilledDaemonLeftOfALegIsMended(t *testing.T) {
+	t.Parallel()
 	in := host.InnerName("lab")
 	tests := []struct{ name, prepare string }{
 		{"made and not marked", "ip link add name lab type veth peer name " + in},
@@ -176,6 +181,7 @@ func TestWhatAKilledDaemonLeftOfALegIsMended(t *testing.T) {
 }
 
 func TestAForeignInterfaceIsRefusedAndLeftAlone(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ make, want string }{
 		{"ip link add name lab type bridge", "bridge interface lab that is not gxswitch's"},
 		{"ip link add name lab type veth peer name other", "veth interface lab that is not gxswitch's"},
@@ -207,6 +213,7 @@ func TestAForeignInterfaceIsRefusedAndLeftAlone(t *testing.T) {
 }
 
 func TestALegThatCannotBeConfiguredIsRemovedAgain(t *testing.T) {
+	t.Parallel()
 	inside(t, "legfail", func(*testnet.NS) {
 		sh(t, "sysctl -qw net.ipv6.conf.default.disable_ipv6=1")
 		if _, err := host.EnsureLeg("lab", 1500, netip.MustParsePrefix("fd00::1/64")); err == nil {
@@ -221,6 +228,7 @@ func TestALegThatCannotBeConfiguredIsRemovedAgain(t *testing.T) {
 }
 
 func TestLeftoverLegsAreListedByNetwork(t *testing.T) {
+	t.Parallel()
 	inside(t, "leftover", func(*testnet.NS) {
 		for _, network := range []string{"nat0", "a.b-c_d", "fifteen-letters"} {
 			ensure(t, network, 1500, "")

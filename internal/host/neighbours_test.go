@@ -89,6 +89,7 @@ func neighbourLab(t *testing.T, name string) (sw, guest *testnet.NS, port host.L
 }
 
 func TestResolveAsksAndTheAnswerIsTold(t *testing.T) {
+	t.Parallel()
 	sw, _, port := neighbourLab(t, "resolve")
 	ok(t, sw.Do(func() error {
 		tap, err := packet.Listen(&net.Interface{Index: port.Index, Name: port.Name}, packet.Raw, unix.ETH_P_ALL, nil)
@@ -116,6 +117,7 @@ func TestResolveAsksAndTheAnswerIsTold(t *testing.T) {
 }
 
 func TestResolveConfirmsAStaleNeighbour(t *testing.T) {
+	t.Parallel()
 	sw, guest, port := neighbourLab(t, "stale")
 	ok(t, sw.Do(func() error {
 		m := watchNeighbours(t)
@@ -135,6 +137,7 @@ func TestResolveConfirmsAStaleNeighbour(t *testing.T) {
 }
 
 func TestResolveLeavesWhatIsSet(t *testing.T) {
+	t.Parallel()
 	sw, _, port := neighbourLab(t, "permanent")
 	ok(t, sw.Do(func() error {
 		m := watchNeighbours(t)
@@ -158,6 +161,7 @@ func TestResolveLeavesWhatIsSet(t *testing.T) {
 }
 
 func TestUnresolveForgetsWhatNobodySet(t *testing.T) {
+	t.Parallel()
 	sw, _, port := neighbourLab(t, "unresolve")
 	ok(t, sw.Do(func() error {
 		sh(t, "ip neigh add 10.0.0.8 dev vif1.0 lladdr 02:00:00:00:00:08 nud permanent")
@@ -173,6 +177,7 @@ func TestUnresolveForgetsWhatNobodySet(t *testing.T) {
 }
 
 func TestNeighboursAreToldAsTheyComeAndGo(t *testing.T) {
+	t.Parallel()
 	sw, _, port := neighbourLab(t, "neighbours")
 	ok(t, sw.Do(func() error {
 		sh(t, "ip neigh add 10.0.0.5 dev vif1.0 lladdr 02:00:00:00:00:05 nud permanent")
@@ -205,6 +210,7 @@ func TestNeighboursAreToldAsTheyComeAndGo(t *testing.T) {
 
 // Messages that overrun the socket's buffer are made up for.
 func TestLostNeighboursAreFoundAgain(t *testing.T) {
+	t.Parallel()
 	sw, _, port := neighbourLab(t, "neighlost")
 	ok(t, sw.Do(func() error {
 		sh(t, "ip neigh add 10.0.0.9 dev vif1.0 lladdr 02:00:00:00:00:09 nud permanent")
@@ -228,6 +234,7 @@ func TestLostNeighboursAreFoundAgain(t *testing.T) {
 }
 
 func TestResolveOfNothingIsAnError(t *testing.T) {
+	t.Parallel()
 	inside(t, "resolvebad", func(*testnet.NS) {
 		if err := host.Resolve(999, netip.MustParseAddr("10.0.0.1")); !errors.Is(err, host.ErrNoLink) {
 			t.Errorf("missing link: %v", err)

@@ -14,6 +14,7 @@ import (
 func reserved(t *testing.T) string { return sysctl(t, "net/ipv4/ip_local_reserved_ports") }
 
 func TestReservedPortsOfOthersStay(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		before      string
 		first, last uint16
@@ -70,6 +71,7 @@ func TestReservedPortsOfOthersStay(t *testing.T) {
 // The kernel's text is longer than a page then, and than what os.ReadFile reads
 // at a time.
 func TestALongListOfReservedPortsSurvives(t *testing.T) {
+	t.Parallel()
 	inside(t, "reservelong", func(ns *testnet.NS) {
 		var odd []string
 		for p := 10001; p < 30000; p += 2 {
@@ -101,6 +103,7 @@ func readAll(t *testing.T) string {
 }
 
 func TestReservedPortsAreNotGivenToConnections(t *testing.T) {
+	t.Parallel()
 	inside(t, "reserveuse", func(ns *testnet.NS) {
 		ok(t, ns.Sysctl("net.ipv4.ip_local_port_range", "61000 61003"))
 		_, err := host.ReservePorts(61000, 61002)
@@ -117,6 +120,7 @@ func TestReservedPortsAreNotGivenToConnections(t *testing.T) {
 }
 
 func TestABadRangeOfPortsIsRefused(t *testing.T) {
+	t.Parallel()
 	inside(t, "reservebad", func(*testnet.NS) {
 		for _, r := range [][2]uint16{{2, 1}, {0, 5}} {
 			if _, err := host.ReservePorts(r[0], r[1]); errorText(err) != fmt.Sprintf("reserve ports %d-%d: want the lower port first, 1 to 65535", r[0], r[1]) {

@@ -68,6 +68,7 @@ func twoLinks(t *testing.T) (names map[int]string) {
 const connected = "10.1.0.0/24 dev a src 10.1.0.1\n10.2.0.0/24 dev b src 10.2.0.1\n"
 
 func TestRoutesAreTheKernels(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		routes string // ip route add …
@@ -139,6 +140,7 @@ func kernelLink(to string) string {
 }
 
 func TestRoutesAreToldWhenTheyChange(t *testing.T) {
+	t.Parallel()
 	inside(t, "routewatch", func(*testnet.NS) {
 		names := twoLinks(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -189,6 +191,7 @@ func awaitRoutes(t *testing.T, w <-chan []host.Route, names map[int]string, want
 // listing takes long, and few of them are made. When its link goes, the kernel
 // takes a while to remove it, after it has told of the link.
 func TestATableOfTenThousandRoutesIsFollowed(t *testing.T) {
+	t.Parallel()
 	inside(t, "routebatch", func(*testnet.NS) {
 		twoLinks(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -235,6 +238,7 @@ func TestATableOfTenThousandRoutesIsFollowed(t *testing.T) {
 }
 
 func TestRoutesOfOneNamespaceOnly(t *testing.T) {
+	t.Parallel()
 	inside(t, "routens", func(ns *testnet.NS) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w, err := host.WatchRoutes(ctx)

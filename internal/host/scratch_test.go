@@ -11,6 +11,7 @@ import (
 
 // What is tried in a scratch namespace is seen by nobody, and leaves nothing.
 func TestScratchIsApart(t *testing.T) {
+	t.Parallel()
 	inside(t, "scratch", func(*testnet.NS) {
 		called := false
 		noVeth, err := host.Scratch(func(l host.Link) {
@@ -32,6 +33,7 @@ func TestScratchIsApart(t *testing.T) {
 }
 
 func TestTCXIsTriedAndTakenAway(t *testing.T) {
+	t.Parallel()
 	nettest.Require(t)
 	var first, second error
 	noVeth, err := host.Scratch(func(l host.Link) {
@@ -50,6 +52,7 @@ func TestTCXIsTriedAndTakenAway(t *testing.T) {
 }
 
 func TestOffloadsAreThoseThatEthtoolSets(t *testing.T) {
+	t.Parallel()
 	inside(t, "offload", func(*testnet.NS) {
 		sh(t, "ip link add name a type veth peer name b")
 		for _, c := range []struct {

@@ -22,8 +22,10 @@ import (
 //
 //	guest 10.0.0.2 eth0 ──── vif1.0  host (10.0.0.1 on lo, a route to the guest)
 func TestASealedPortHidesFramesFromTheHostAndNotFromTheSwitch(t *testing.T) {
+	t.Parallel()
 	for _, qdisc := range []string{"", "clsact", "ingress"} {
 		t.Run("qdisc "+qdisc, func(t *testing.T) {
+			t.Parallel()
 			n := nettest.Test(t, "seal")
 			sw := nettest.Namespace(t, n, "host")
 			mac := frame.MAC{2, 0, 0, 0, 0, 2}
@@ -126,6 +128,7 @@ func tcFilters(name, side string) string {
 }
 
 func TestUnsealRestoresWhatWas(t *testing.T) {
+	t.Parallel()
 	const foreign = "tc filter add dev p %s protocol ip prio %d u32 match u32 0 0 flowid 1:1"
 	tests := []struct {
 		name    string
@@ -202,6 +205,7 @@ func TestUnsealRestoresWhatWas(t *testing.T) {
 }
 
 func TestUnsealLeavesAQdiscThatOthersHaveComeToUse(t *testing.T) {
+	t.Parallel()
 	for _, side := range []string{"ingress", "egress"} {
 		t.Run(side, func(t *testing.T) {
 			inside(t, "others", func(*testnet.NS) {
@@ -222,6 +226,7 @@ func TestUnsealLeavesAQdiscThatOthersHaveComeToUse(t *testing.T) {
 
 // The kernel forgets disable_ipv6 when an MTU passes below 1280.
 func TestASealedLinkStaysWithoutIPv6WhenItsMTUGrows(t *testing.T) {
+	t.Parallel()
 	inside(t, "sealmtu", func(*testnet.NS) {
 		sh(t, "ip link add p mtu 1000 type veth peer name g")
 		port := link(t, "p")
@@ -239,6 +244,7 @@ func TestASealedLinkStaysWithoutIPv6WhenItsMTUGrows(t *testing.T) {
 }
 
 func TestManyPortsAreSealedAtOnce(t *testing.T) {
+	t.Parallel()
 	inside(t, "sealmany", func(*testnet.NS) {
 		for i := range 50 {
 			sh(t, "ip link add p%d type veth peer name g%d", i, i)

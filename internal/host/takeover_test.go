@@ -135,6 +135,7 @@ func nothing() {}
 // The leg gets what the card had, word for word, and the card keeps nothing; and
 // everything goes back.
 func TestTakeoverThereAndBack(t *testing.T) {
+	t.Parallel()
 	inside(t, "takeover", func(*testnet.NS) {
 		eth0 := nic(t)
 		sh(t, "sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.eth0.forwarding=1 net.ipv6.conf.eth0.accept_ra=2")
@@ -202,6 +203,7 @@ type killed struct{}
 // Whatever step a daemon is killed behind, the next one, which knows no more than
 // the journal, puts everything back.
 func TestTakeoverIsUndoneAfterACrashAtAnyStep(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"there", "back"} {
 		at, done := 0, ""
 		for done != "the end" { // how many steps there are, the last run tells
@@ -265,6 +267,7 @@ func crash(t *testing.T, way string, at int) (last string) {
 
 // What fails half-way is undone at once, and the error says what it was.
 func TestTakeoverThatFailsIsUndone(t *testing.T) {
+	t.Parallel()
 	inside(t, "fails", func(*testnet.NS) {
 		eth0 := nic(t)
 		before := ipText(t)
@@ -290,6 +293,7 @@ func TestTakeoverThatFailsIsUndone(t *testing.T) {
 }
 
 func TestTakeoverWhoseCardIsGone(t *testing.T) {
+	t.Parallel()
 	inside(t, "gone", func(*testnet.NS) {
 		eth0 := nic(t)
 		leg := takeoverLeg(t)
@@ -310,6 +314,7 @@ func TestTakeoverWhoseCardIsGone(t *testing.T) {
 
 // Somebody removes the leg; the next one has all of it again.
 func TestTakeoverOfALegThatWasRemoved(t *testing.T) {
+	t.Parallel()
 	inside(t, "renew", func(*testnet.NS) {
 		eth0 := nic(t)
 		before := ipText(t)
@@ -334,6 +339,7 @@ func TestTakeoverOfALegThatWasRemoved(t *testing.T) {
 }
 
 func TestTakeoverOfACardWithoutIPv6(t *testing.T) {
+	t.Parallel()
 	inside(t, "no6", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 up type veth peer name far")
 		sh(t, "ip link set far up")
@@ -362,6 +368,7 @@ func TestTakeoverOfACardWithoutIPv6(t *testing.T) {
 }
 
 func TestTakeoverRefusesACardWithInterfacesOnTop(t *testing.T) {
+	t.Parallel()
 	inside(t, "upper", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 type veth peer name far")
 		if out, err := exec.Command("ip", "link", "add", "link", "eth0", "name", "mv0", "type", "macvlan").CombinedOutput(); err != nil {
@@ -375,6 +382,7 @@ func TestTakeoverRefusesACardWithInterfacesOnTop(t *testing.T) {
 }
 
 func TestTakeoverWarnsOfOthersWhoManageTheCard(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ file, text, want string }{
 		{"NetworkManager/devices/7", "[device]\nmanaged=true\n", "unmanaged-devices=interface-name:eth0"},
 		{"NetworkManager/devices/7", "[device]\nmanaged=false\n", ""},
@@ -396,6 +404,7 @@ func TestTakeoverWarnsOfOthersWhoManageTheCard(t *testing.T) {
 }
 
 func TestTakeoverWarnsOfDHCP(t *testing.T) {
+	t.Parallel()
 	inside(t, "dhcp", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 up type veth peer name far")
 		sh(t, "ip addr add 10.0.0.5/24 dev eth0")
@@ -428,6 +437,7 @@ func TestTakeoverWarnsOfDHCP(t *testing.T) {
 }
 
 func TestTakeoverWarnsOfRulesThatNameTheCard(t *testing.T) {
+	t.Parallel()
 	inside(t, "rules", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 type veth peer name far")
 		if got := host.TakeoverWarnings("xenbr0", link(t, "eth0")); len(got) > 0 {
@@ -443,6 +453,7 @@ func TestTakeoverWarnsOfRulesThatNameTheCard(t *testing.T) {
 }
 
 func TestAddressesThatComeAreTold(t *testing.T) {
+	t.Parallel()
 	inside(t, "added", func(*testnet.NS) {
 		sh(t, "ip link add name eth0 type veth peer name far")
 		ctx, cancel := context.WithCancel(t.Context())

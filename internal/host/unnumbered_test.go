@@ -31,6 +31,7 @@ func lan(t *testing.T, name string) (sw, other, guest *testnet.NS) {
 }
 
 func TestAnUnnumberedLegReachesItsGuests(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, sysctls string
 		refused       string
@@ -48,6 +49,7 @@ func TestAnUnnumberedLegReachesItsGuests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			sw, other, guest := lan(t, "unnumbered")
 			ok(t, sw.Do(func() error {
 				sh(t, "ip addr add 10.9.9.9/32 dev lo") // not to be the source
@@ -91,6 +93,7 @@ func errorText(err error) string {
 }
 
 func TestHostRoutesAreOursAlone(t *testing.T) {
+	t.Parallel()
 	inside(t, "hostroutes", func(*testnet.NS) {
 		sh(t, "ip link add name a type veth peer name b")
 		sh(t, "ip link set dev a up")

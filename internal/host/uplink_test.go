@@ -96,6 +96,7 @@ var (
 )
 
 func TestTheHostDoesNotAnswerForNAT(t *testing.T) {
+	t.Parallel()
 	l := newUplinkLab(t, "upnat")
 	listen := func(ns *testnet.NS, addr string) {
 		t.Helper()
@@ -160,6 +161,7 @@ func TestTheHostDoesNotAnswerForNAT(t *testing.T) {
 }
 
 func TestTheHostForwardsNothingThatTheSwitchRoutes(t *testing.T) {
+	t.Parallel()
 	l := newUplinkLab(t, "uproute")
 	arping := func() error {
 		return l.peer.Command(t.Context(), "arping", "-c", "1", "-w", "1", "-I", "eth0", "10.1.0.2").Run()
@@ -197,6 +199,7 @@ func TestTheHostForwardsNothingThatTheSwitchRoutes(t *testing.T) {
 // Frames with a tag are another network's, but for tag 0. A filter behind the
 // guard counts what passes.
 func TestTaggedFramesAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	l := newUplinkLab(t, "uptag")
 	l.set(t, host.UplinkGuard{Prefixes: []netip.Prefix{theGuests}})
 	marked := serialize(t, ethernet(layers.EthernetTypeIPv4), ipv4("10.1.0.2", layers.IPProtocol(253)))
@@ -287,6 +290,7 @@ func mustLink(t *testing.T, ns *testnet.NS, name string) host.Link {
 // While one guard replaces another, no packet slips through: the host would
 // reset the connection.
 func TestAGuardIsReplacedWithoutAGap(t *testing.T) {
+	t.Parallel()
 	l := newUplinkLab(t, "upgap")
 	l.set(t, host.UplinkGuard{NAT: []host.NATGuard{theRange}})
 	var tap *packet.Conn
@@ -346,6 +350,7 @@ func resets(t *testing.T, tap *packet.Conn) (n int) {
 }
 
 func TestAnUplinkGuardKeepsTheCompanyOfOthers(t *testing.T) {
+	t.Parallel()
 	guard := host.UplinkGuard{NAT: []host.NATGuard{theRange}}
 	const foreign = "tc filter add dev up %s protocol ip prio %d u32 match u32 0 0 flowid 1:1"
 	tests := []struct {
@@ -411,6 +416,7 @@ func TestAnUplinkGuardKeepsTheCompanyOfOthers(t *testing.T) {
 
 // A filter behind ours that came later needs the qdisc.
 func TestDroppingAnUplinkGuardLeavesAQdiscThatOthersUse(t *testing.T) {
+	t.Parallel()
 	inside(t, "upothers", func(*testnet.NS) {
 		sh(t, "ip link add p type veth peer name g")
 		p := link(t, "p")
@@ -424,6 +430,7 @@ func TestDroppingAnUplinkGuardLeavesAQdiscThatOthersUse(t *testing.T) {
 }
 
 func TestASharedFilterBlockIsRefused(t *testing.T) {
+	t.Parallel()
 	inside(t, "upblock", func(*testnet.NS) {
 		sh(t, "ip link add p type veth peer name g")
 		sh(t, "tc qdisc add dev p ingress_block 5 ingress")
@@ -442,6 +449,7 @@ func TestASharedFilterBlockIsRefused(t *testing.T) {
 }
 
 func TestAnUplinkThatGoesIsErrNoLink(t *testing.T) {
+	t.Parallel()
 	inside(t, "upgone", func(*testnet.NS) {
 		guard := host.UplinkGuard{Prefixes: []netip.Prefix{theGuests}}
 		sh(t, "ip link add p type veth peer name g")
@@ -459,6 +467,7 @@ func TestAnUplinkThatGoesIsErrNoLink(t *testing.T) {
 }
 
 func TestAGuardOfManyPrefixesIsSetInTime(t *testing.T) {
+	t.Parallel()
 	l := newUplinkLab(t, "upmany")
 	var g host.UplinkGuard
 	for i := range 1000 {

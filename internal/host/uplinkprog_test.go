@@ -68,6 +68,7 @@ func options(p *layers.IPv4) {
 }
 
 func TestTheUplinkGuardTakesWhatIsTheSwitchs(t *testing.T) {
+	t.Parallel()
 	nettest.Require(t)
 	const tcpProto, udpProto, icmpProto = layers.IPProtocolTCP, layers.IPProtocolUDP, layers.IPProtocolICMPv4
 	packet := func(ip *layers.IPv4, l ...gopacket.SerializableLayer) []byte {
@@ -165,6 +166,7 @@ func taken(t *testing.T, prog *ebpf.Program, frame []byte) bool {
 }
 
 func TestFragmentsGoWhereTheirFirstWent(t *testing.T) {
+	t.Parallel()
 	nettest.Require(t)
 	prog, err := anyGuard.Program()
 	ok(t, err)
@@ -203,6 +205,7 @@ func TestFragmentsGoWhereTheirFirstWent(t *testing.T) {
 }
 
 func TestABadUplinkGuardIsRefused(t *testing.T) {
+	t.Parallel()
 	ext := netip.MustParseAddr("192.0.2.1")
 	tests := []struct {
 		guard host.UplinkGuard
@@ -229,6 +232,7 @@ func TestABadUplinkGuardIsRefused(t *testing.T) {
 // The program and a slow reading of the same rules agree on packets of all sorts,
 // also broken ones.
 func TestTheUplinkGuardDoesWhatItsModelDoes(t *testing.T) {
+	t.Parallel()
 	nettest.Require(t)
 	prog, err := anyGuard.Program()
 	ok(t, err)

@@ -90,6 +90,7 @@ func watching[T any](t *testing.T, start func(context.Context) (<-chan T, error)
 }
 
 func TestWatchTellsOfEveryChange(t *testing.T) {
+	t.Parallel()
 	n := nettest.Test(t, "watch")
 	elsewhere := nettest.Namespace(t, n, "elsewhere")
 	here := nettest.Namespace(t, n, "here")
@@ -152,6 +153,7 @@ func delPairs(t *testing.T, from, to int) {
 }
 
 func TestWatchKeepsUpWithManyLinksAndAReaderWhoSleeps(t *testing.T) {
+	t.Parallel()
 	inside(t, "many", func(*testnet.NS) {
 		events, v := watching(t, host.Watch), newView(t)
 		addPairs(t, 0, 150)
@@ -163,6 +165,7 @@ func TestWatchKeepsUpWithManyLinksAndAReaderWhoSleeps(t *testing.T) {
 }
 
 func TestWatchFindsOutAfterAnOverrunWhatItMissed(t *testing.T) {
+	t.Parallel()
 	inside(t, "overrun", func(*testnet.NS) {
 		addPairs(t, 0, 20)
 		events := watching(t, func(ctx context.Context) (<-chan host.Event, error) {
@@ -187,6 +190,7 @@ func TestWatchFindsOutAfterAnOverrunWhatItMissed(t *testing.T) {
 }
 
 func TestWatchEndsWhileNobodyReads(t *testing.T) {
+	t.Parallel()
 	inside(t, "watchend", func(*testnet.NS) {
 		addPairs(t, 0, 5)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -201,6 +205,7 @@ func TestWatchEndsWhileNobodyReads(t *testing.T) {
 // A kernel that makes, renames and deletes links, and a reader who is slow at
 // random: he ends with the truth, and no name is ever borne twice.
 func TestWhatWaitsForASlowReaderStaysTrueAndSmall(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		b, kernel, reader := host.NewBacklog(), make(map[int]host.Link), make(map[int]host.Link)
 		bears := func(links map[int]host.Link, name string) bool {
@@ -281,6 +286,7 @@ func TestWhatWaitsForASlowReaderStaysTrueAndSmall(t *testing.T) {
 }
 
 func TestWatchAddrsTellsTheWholeSetWhenItChanges(t *testing.T) {
+	t.Parallel()
 	inside(t, "addrs", func(*testnet.NS) {
 		sh(t, "ip link add name a type veth peer name b")
 		sh(t, "ip addr add 10.0.0.1/24 dev a")

@@ -34,13 +34,21 @@ import (
 // runDir is where ip-netns(8) keeps its namespaces.
 const runDir = "/run/netns"
 
-// Net is a set of namespaces with names of their own, gxt-PREFIX-PID-NAME.
+// Net is a set of namespaces with names of their own, gxt-PREFIX-PID-N-NAME, where
+// N tells the sets of one process apart.
 type Net struct {
 	prefix string
 
 	mu     sync.Mutex // guards what follows
 	spaces []*NS
 	closed bool
+}
+
+// sets are those that this process made. As a process id is, their number is one
+// for the whole process.
+var sets struct {
+	sync.Mutex // also for the sweep: two at once would be in each other's way
+	made       int
 }
 
 // New makes an empty set and removes the namespaces of earlier sets of the same
@@ -51,10 +59,13 @@ func New(prefix string) (*Net, error) {
 	}
 	// A hyphen would make "a-1" hard to tell from "a" of process 1.
 	stem := "gxt-" + strings.Map(plain, prefix) + "-"
+	sets.Lock()
+	defer sets.Unlock()
 	if err := sweep(stem); err != nil {
 		return nil, fmt.Errorf("test network %s: %w", prefix, err)
 	}
-	return &Net{prefix: stem + strconv.Itoa(os.Getpid()) + "-"}, nil
+	sets.made++
+	return &Net{prefix: fmt.Sprintf("%s%d-%d-", stem, os.Getpid(), sets.made)}, nil
 }
 
 func plain(r rune) rune {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestGuestsHangOnTheirPorts(t *testing.T) {
 	g := nettest.Guest(t, n, sw, testnet.GuestSpec{
 		Name: "g1", Port: "vif1.0", Addr: netip.MustParsePrefix("10.0.0.1/24"), MAC: mac, MTU: 1400,
 	})
-	if want := fmt.Sprintf("gxt-guests-%d-g1", os.Getpid()); g.Name != want {
+	if want := fmt.Sprintf(`^gxt-guests-%d-\d+-g1$`, os.Getpid()); !regexp.MustCompile(want).MatchString(g.Name) {
 		t.Errorf("named %s, want %s", g.Name, want)
 	}
 	eth0, err := g.Link("eth0")
@@ -68,6 +69,20 @@ func TestGuestsHangOnTheirPorts(t *testing.T) {
 	}
 	if out, err := g.Command(t.Context(), "ping", "-n", "-c", "1", "-W", "5", "10.0.0.2").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Networks of one prefix in one process know nothing of each other.
+func TestNetworksSideBySide(t *testing.T) {
+	first, second := nettest.Test(t, "side"), nettest.Test(t, "side")
+	a, b := nettest.Namespace(t, first, "host"), nettest.Namespace(t, second, "host")
+	if a.Name == b.Name {
+		t.Fatalf("both are %s", a.Name)
+	}
+	ok(t, first.Close())
+	third := nettest.Namespace(t, nettest.Test(t, "side"), "host")
+	if exists(a.Name) || !exists(b.Name) || third.Name == a.Name || third.Name == b.Name {
+		t.Errorf("%s was closed: %v; %s is left: %v; then %s", a.Name, !exists(a.Name), b.Name, exists(b.Name), third.Name)
 	}
 }
 
@@ -161,10 +176,10 @@ func TestNewSweepsWhatDeadRunsLeft(t *testing.T) {
 	nettest.Test(t, "sweep") // skips without the means
 	dead := exec.Command("true")
 	ok(t, dead.Run())
-	ours := fmt.Sprintf("gxt-sweep-%d-x", dead.Process.Pid)
+	ours := fmt.Sprintf("gxt-sweep-%d-1-x", dead.Process.Pid)
 	others := []string{
-		fmt.Sprintf("gxt-sweep2-%d-x", dead.Process.Pid), // another prefix
-		fmt.Sprintf("gxt-sweep-%d-x", os.Getppid()),      // alive
+		fmt.Sprintf("gxt-sweep2-%d-1-x", dead.Process.Pid), // another prefix
+		fmt.Sprintf("gxt-sweep-%d-1-x", os.Getppid()),      // alive
 	}
 	for _, name := range append(others, ours) {
 		if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
