@@ -19,6 +19,7 @@ type Session struct {
 	Opener      Guest
 	State       string
 	IdleSeconds int64 // since the last packet
+	Bypassed    bool  `json:"-"` // the Bypass has it
 }
 
 // Sessions lists the sessions that are not overdue.
@@ -43,6 +44,7 @@ func (t *Table) Sessions(now int64) []Session {
 		}
 		v := view(k, m.reply)
 		v.State, v.IdleSeconds, v.Opener = stateWord(m.state(), v.opened()), int64(max(s.age(now), 0)), guests[m.owner()]
+		v.Bypassed = s.bypass.Load() != 0
 		l = append(l, v)
 	}
 	return l
