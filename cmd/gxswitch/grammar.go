@@ -106,18 +106,18 @@ func networkFlagFor(a *app, cmd *cobra.Command, network *string, usage string) {
 	completeBy(cmd, "network", a.networkNames())
 }
 
-// newNATAddress reads an IPv4 address; "" is the uplink's.
+// newNATAddress reads an IPv4 address; none is the uplink's, and "" too.
 func newNATAddress() *value[string] {
 	return &value[string]{kind: "ADDRESS", parse: func(s string) (string, error) {
-		if s == "" {
+		if s == "" || s == "none" {
 			return "", nil
 		}
 		a, err := netip.ParseAddr(s)
-		if err == nil {
-			err = checkNetwork(func(c *config.Network) {
-				c.Mode, c.Uplink, c.Address, c.NATAddress = config.NAT, "uplink", netip.MustParsePrefix("10.20.0.1/24"), a
-			})
+		if err != nil {
+			return "", fmt.Errorf("%q is not an IPv4 address, as in 203.0.113.7, or none", s)
 		}
-		return s, err
+		return s, checkNetwork(func(c *config.Network) {
+			c.Mode, c.Uplink, c.Address, c.NATAddress = config.NAT, "uplink", netip.MustParsePrefix("10.20.0.1/24"), a
+		})
 	}}
 }

@@ -130,7 +130,7 @@ func addNetworkFlags(cmd *cobra.Command) *networkFlags {
 	flags.Var(f.vlan, "vlan", "the VLANs the uplink carries, as in 10p/20-29 (default 1p/2-4094)")
 	flags.Var(f.address, "address", "the host's own address in the network, as in 192.168.60.1/24; guests of routed and nat networks have it for their gateway")
 	flags.BoolVar(&f.proxyARP, "proxy-arp", true, "answer ARP for the guests of a routed network on its uplink")
-	flags.Var(f.natAddress, "nat-address", "what guests of a nat network have outside (default: the uplink's address)")
+	flags.Var(f.natAddress, "nat-address", "what guests of a nat network have outside, or none (default: the uplink's address)")
 	flags.Var(f.mtu, "mtu", "largest packet (default: the uplink's, else 1500)")
 	flags.Var(f.ageing, "ageing", "how long an address is remembered (default 300s)")
 	flags.Var(f.fdbLimit, "fdb-limit", "how many addresses are remembered (default 8192)")

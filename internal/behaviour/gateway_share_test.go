@@ -53,13 +53,33 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 	both("192.168.1.20", "192.168.1.20")
 	l.must("network", "set", "nat1", "--nat-address", "192.168.1.30")
 	both("192.168.1.20", "192.168.1.30")
-	l.must("network", "set", "nat1", "--nat-address", "")
+	l.must("network", "set", "nat1", "--nat-address", "none")
 	both("192.168.1.20", "192.168.1.20")
 
 	l.must("forward", "add", "--network", "nat0", "--listen", "tcp/8080", "--to", "10.20.0.10:80")
 	if _, stderr, code := l.cli("forward", "add", "--network", "nat1", "--listen", "tcp/8000-8090", "--to", "10.21.0.10"); code != 1 ||
 		!strings.Contains(stderr, "tcp/8000-8090 of eth0 is forwarded by network nat0 already") {
 		t.Errorf("a port that another network forwards: %d, %s", code, stderr)
+	}
+}
+
+// A network without NAT has no sessions and no forwards, and can be given none.
+func TestListsOfANetworkWithoutNAT(t *testing.T) {
+	l := newLab(t)
+	l.start("[network.vault]\nmode = \"isolated\"\n")
+	for _, of := range []string{"nat", "forward"} {
+		if out := l.must(of, "list", "--network", "vault", "-j"); strings.TrimSpace(out) != "[]" {
+			t.Errorf("%s list: %s", of, out)
+		}
+	}
+	for _, args := range [][]string{
+		{"nat", "flush", "--network", "vault"},
+		{"forward", "add", "--network", "vault", "--listen", "tcp/80", "--to", "10.20.0.10"},
+		{"forward", "del", "--network", "vault", "--listen", "tcp/80"},
+	} {
+		if _, stderr, code := l.cli(args...); code != 1 || !strings.Contains(stderr, "network vault is isolated: it has no NAT") {
+			t.Errorf("%v: %d, %s", args, code, stderr)
+		}
 	}
 }
 

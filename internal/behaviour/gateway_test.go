@@ -247,6 +247,29 @@ func TestNATWaitsForAnAddress(t *testing.T) {
 	})
 }
 
+// What keeps an uplink from its work is told, and for as long as it does.
+func TestUplinkHasAProblem(t *testing.T) {
+	t.Parallel()
+	l := newMasquerade(t)
+	l.start("[network.dmz]\nmode = \"routed\"\nuplink = \"eth0\"\naddress = \"10.20.0.1/24\"\n")
+	says := func(want string) {
+		t.Helper()
+		nettest.Wait(t, fmt.Sprintf("the problem %q", want), func() (bool, error) {
+			return list[control.Network](l.lab, "network", "show", "dmz").Problem == want, nil
+		})
+	}
+	says("")
+	mustRun(t, l.host, "ip", "addr", "flush", "dev", "eth0")
+	says("uplink eth0 has no IPv4 address, and no route leads out by it")
+	mustRun(t, l.host, "ip", "route", "add", "192.168.1.1", "dev", "eth0")
+	says("")
+	mustRun(t, l.host, "ip", "link", "set", "eth0", "down")
+	says("uplink eth0 is down")
+	mustRun(t, l.host, "ip", "link", "set", "eth0", "up")
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.20/24", "dev", "eth0")
+	says("")
+}
+
 // NAT networks divide the ports of their address as they come and go. Connections
 // of the first live on, and both have new ones.
 func TestNATNetworkComesBesideAnother(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -334,6 +335,39 @@ func ping(t *testing.T, from *testnet.NS, to string, count int, more ...string) 
 
 // fewPings are sent where no answer is to come: ping(8) waits a second for one.
 const fewPings = 3
+
+// changing makes one change after the other, at least three, while each pair's first
+// pings its second, and fails the test if an answer is missing or comes twice.
+func changing(t *testing.T, what string, pairs []pair, count int, interval string, change func(round int)) {
+	t.Helper()
+	const least = 3
+	var rounds atomic.Int32
+	var pings sync.WaitGroup
+	done := make(chan struct{})
+	for _, p := range pairs {
+		pings.Go(func() {
+			for enough := false; !enough; enough = rounds.Load() >= least {
+				if r, d := ping(t, p.from, p.to, count, "-i", interval); r != count || d != 0 {
+					t.Errorf("%s: %s to %s: %d of %d replies, %d duplicates over %d rounds", what, p.from.Name, p.to, r, count, d, rounds.Load())
+				}
+			}
+		})
+	}
+	go func() { pings.Wait(); close(done) }()
+	defer func() { // also where a change fails
+		rounds.Add(least)
+		<-done
+	}()
+	for running := true; running; {
+		change(int(rounds.Load()))
+		rounds.Add(1)
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+	}
+}
 
 // talk fails the test unless 20 of 20 pings come back, none twice.
 func talk(t *testing.T, from *testnet.NS, to string) {

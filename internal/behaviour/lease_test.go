@@ -162,7 +162,8 @@ func TestDhclientKeepsItsLease(t *testing.T) {
 	}
 	nettest.Wait(t, "a renewal", func() (bool, error) {
 		now, ok := leaseOf(l, 1)
-		return ok && now.IP == first.IP && now.Expires.After(first.Expires), nil
+		// It has written the lease down before it says so.
+		return ok && now.IP == first.IP && now.Expires.After(first.Expires) && strings.Count(log.String(), "bound to ") == 2, nil
 	})
 	end(syscall.SIGKILL)
 

@@ -345,23 +345,50 @@ func TestTakeoverKilled(t *testing.T) {
 	s.survived(t, 5*time.Second)
 }
 
-// A daemon that can't start gives back what the one before, which was killed, had
-// taken over: the host is not to stay without its network.
+// A daemon that can't start gives back what the one before, which was killed or has
+// left it to the next, had taken over: the host is not to stay without its network.
 func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
 	t.Parallel()
-	l := newLAN(t)
-	mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
-	before := l.config()
-	l.start(takeover)
-	l.daemon.end(t, syscall.SIGKILL)
-	l.write("gxswitch.toml", takeover+"[network.foreign0]\nmode = \"host-only\"\n")
+	for _, c := range []struct{ name, config, says string }{
+		{"network that can't be", takeover + "[network.foreign0]\nmode = \"host-only\"\n", "foreign0"},
+		{"file that does not check", takeover + "colour = \"red\"\n", "colour: unknown key"},
+	} {
+		for _, end := range []syscall.Signal{syscall.SIGKILL, syscall.SIGUSR1} {
+			t.Run(fmt.Sprintf("%s after %s", c.name, end), func(t *testing.T) {
+				t.Parallel()
+				l := newLAN(t)
+				mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
+				before := l.config()
+				l.start(takeover)
+				during := l.config()
+				l.write("gxswitch.toml", c.config)
+				l.fails("gxswitch: error: ") // beside the one that runs
+				if text := l.config(); text != during {
+					t.Errorf("while one runs another takes its things away, before:\n%s\nafter:\n%s", during, text)
+				}
+				l.daemon.end(t, end)
+				l.fails(c.says)
+				l.restored(before)
+				talk(t, l.host, "192.0.2.2")
+
+				l.start(takeover)
+				if text := mustRun(t, l.host, "ip", "-4", "-o", "addr", "show", "dev", "xenbr0"); !strings.Contains(text, "10.9.0.100/") {
+					t.Errorf("not taken over again: %s", text)
+				}
+				talk(t, l.host, "192.0.2.2")
+			})
+		}
+	}
+}
+
+// fails launches a daemon that is not to start.
+func (l *lan) fails(says string) {
+	l.t.Helper()
 	d := l.launch()
 	<-d.done
-	if d.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(d.log.String(), "foreign0") {
-		t.Errorf("exit %d\n%s", d.cmd.ProcessState.ExitCode(), d.log)
+	if d.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(d.log.String(), says) {
+		l.t.Errorf("exit %d\n%s", d.cmd.ProcessState.ExitCode(), d.log)
 	}
-	l.restored(before)
-	talk(t, l.host, "192.0.2.2")
 }
 
 // The command line and a reload take over and give back on the live network.

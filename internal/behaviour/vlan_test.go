@@ -336,30 +336,7 @@ func TestChangesOnATrunkLoseNothing(t *testing.T) {
 		}},
 		{"VLANs of a port", func(round int) { l.must("port", "set", "p4", "--vlan", []string{"31", "30"}[round%2]) }},
 	} {
-		const count = 500
-		type result struct{ replies, duplicates int }
-		results := make(chan result)
-		for _, p := range pairs {
-			go func() {
-				r, d := ping(t, p.from, p.to, count, "-i", "0.002")
-				results <- result{r, d}
-			}()
-		}
-		rounds := 0
-		for done := 0; done < len(pairs); rounds++ {
-			c.apply(rounds)
-			select {
-			case r := <-results:
-				done++
-				if r.replies != count || r.duplicates != 0 {
-					t.Errorf("%s: %d of %d replies, %d duplicates over %d rounds", c.name, r.replies, count, r.duplicates, rounds)
-				}
-			default:
-			}
-		}
-		if rounds < 3 {
-			t.Errorf("%s: only %d rounds", c.name, rounds)
-		}
+		changing(t, c.name, pairs, 500, "0.002", c.apply)
 	}
 	l.must("port", "set", "p4", "--vlan", "30")
 	talk(t, guests[4], guestIP(14))

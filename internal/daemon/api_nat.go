@@ -10,27 +10,29 @@ import (
 	"gxswitch/nat"
 )
 
-// natNetworks are the networks with NAT, or the one named.
+// natNetworks are the networks with NAT, or of them the one named.
 func (m *manager) natNetworks(name string) ([]*network, error) {
-	if name != "" {
-		n := m.networks[name]
-		if n == nil {
-			return nil, noNetwork(name)
-		}
-		if n.gate == nil || n.gate.nat == nil {
-			return nil, control.Errorf(control.CodeRefused, "network %s is %s: it has no NAT", name, n.spec.Mode).
-				WithHint("mode = %q has", config.NAT)
-		}
-		return []*network{n}, nil
+	if name != "" && m.networks[name] == nil {
+		return nil, noNetwork(name)
 	}
 	var all []*network
 	for _, n := range m.networks {
-		if n.gate != nil && n.gate.nat != nil {
+		if n.gate != nil && n.gate.nat != nil && (name == "" || n.spec.Name == name) {
 			all = append(all, n)
 		}
 	}
 	slices.SortFunc(all, func(a, b *network) int { return cmp.Compare(a.spec.Name, b.spec.Name) })
 	return all, nil
+}
+
+// mustHaveNAT is for what can't be done to the network named without it.
+func (m *manager) mustHaveNAT(name string) ([]*network, error) {
+	all, err := m.natNetworks(name)
+	if err == nil && name != "" && len(all) == 0 {
+		err = control.Errorf(control.CodeRefused, "network %s is %s: it has no NAT", name, m.networks[name].spec.Mode).
+			WithHint("mode = %q has", config.NAT)
+	}
+	return all, err
 }
 
 // Forwards implements control.Switch.
@@ -142,7 +144,7 @@ func (m *manager) natNetwork(s control.ForwardSpec) (*network, nat.Listen, error
 	if err != nil {
 		return nil, listen, refused(err, control.CodeUsage)
 	}
-	all, err := m.natNetworks(s.Network)
+	all, err := m.mustHaveNAT(s.Network)
 	if err != nil {
 		return nil, listen, err
 	}
@@ -176,7 +178,7 @@ func (m *manager) Sessions(network string) ([]control.Session, error) {
 func (m *manager) FlushNAT(network string) (control.Flushed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	networks, err := m.natNetworks(network)
+	networks, err := m.mustHaveNAT(network)
 	if err != nil {
 		return control.Flushed{}, err
 	}

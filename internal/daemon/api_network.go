@@ -52,10 +52,12 @@ func (m *manager) networkRow(n *network, st dataplane.NetworkStats) control.Netw
 
 // networkProblem is why the network does not do all that it is to, "" if it does.
 func (m *manager) networkProblem(n *network) string {
-	_, there := m.linkByName(n.spec.Uplink)
+	uplink, there := m.linkByName(n.spec.Uplink)
 	switch {
 	case n.spec.Uplink != "" && !there:
 		return fmt.Sprintf("uplink %s is not there", n.spec.Uplink)
+	case there && !uplink.Running:
+		return fmt.Sprintf("uplink %s is down", n.spec.Uplink)
 	case n.refused.err != nil:
 		return "takeover: " + strings.TrimPrefix(n.refused.err.Error(), "network "+n.spec.Name+": ")
 	case n.gate != nil:

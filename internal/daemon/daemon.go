@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -43,6 +42,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	log := opt.Log
 	cfg, err := loadConfig(opt, log)
 	if err != nil {
+		rescue(opt)
 		return err
 	}
 	if err := mayRun(); err != nil {
@@ -56,10 +56,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 
 	// The socket comes first: whoever else runs here is found before anything
 	// is touched.
-	socket := opt.Socket
-	if socket == "" {
-		socket = filepath.Join(opt.RunDir, "control.sock")
-	}
+	socket := opt.socket()
 	server, err := control.Listen(control.ServerOptions{Socket: socket, Group: cfg.Daemon.Group, Log: log})
 	if err != nil {
 		return err
@@ -70,6 +67,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		log.Warn("the journal of the last run can't be read, it starts anew", "err", err)
 	}
+	begun := false // from then on stop gives back
+	defer func() {
+		if err != nil && !begun {
+			giveBackAll(opt, st)
+		}
+	}()
 
 	// A worker that spins or waits in the kernel keeps a processor of Go's: the
 	// rest of the program gets its own.
@@ -126,6 +129,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
+	begun = true
 	if err := m.start(cfg, st); err != nil {
 		m.stop()
 		return err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/control"
@@ -56,11 +55,7 @@ func flushEngine(runDir string, log *slog.Logger) error {
 // Flush removes the programs that a daemon of the run directory left in the
 // kernel, so that nothing is forwarded any more. It refuses while one is running.
 func Flush(opt Options) error {
-	socket := opt.Socket
-	if socket == "" {
-		socket = filepath.Join(opt.RunDir, "control.sock")
-	}
-	server, err := control.Listen(control.ServerOptions{Socket: socket, Log: opt.Log})
+	server, err := control.Listen(control.ServerOptions{Socket: opt.socket(), Log: opt.Log})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 
 	"gxswitch/dataplane"
 	"gxswitch/internal/config"
@@ -91,7 +92,7 @@ func (m *manager) refreshGateway(n *network, guards map[int]*host.UplinkGuard) e
 		return m.sw.SetGateway(n.spec.Name, nil)
 	}
 	external := m.externalOf(n, out.Index)
-	m.sayIfItWaits(n, external)
+	m.sayIfItWaits(n, out, external)
 	if err := m.borrowAddress(n, external); err != nil {
 		return err
 	}
@@ -143,8 +144,9 @@ func (m *manager) externalOf(n *network, link int) netip.Addr {
 	return a
 }
 
-// sayIfItWaits tells of an uplink without the address that the network needs.
-func (m *manager) sayIfItWaits(n *network, external netip.Addr) {
+// sayIfItWaits tells of an uplink without the address, or a route, that the network
+// needs.
+func (m *manager) sayIfItWaits(n *network, out host.Link, external netip.Addr) {
 	waits := !external.IsValid() && (n.gate.nat != nil || !n.spec.Address.IsValid())
 	if waits {
 		n.gate.problem = fmt.Sprintf("uplink %s has no IPv4 address, the network waits for one", n.spec.Uplink)
@@ -153,6 +155,14 @@ func (m *manager) sayIfItWaits(n *network, external netip.Addr) {
 		m.log.Warn("the uplink has no IPv4 address, the network waits for one", "network", n.spec.Name, "uplink", n.spec.Uplink)
 	}
 	n.gate.waits = waits
+	if !waits && !external.IsValid() && !m.leadsOut(out) {
+		n.gate.problem = fmt.Sprintf("uplink %s has no IPv4 address, and no route leads out by it", n.spec.Uplink)
+	}
+}
+
+// leadsOut reports whether the host has a route by the link.
+func (m *manager) leadsOut(l host.Link) bool {
+	return slices.ContainsFunc(m.l3.routes, func(r host.Route) bool { return r.Link == l.Index })
 }
 
 // borrowAddress gives the host interface of a routed network without an address the

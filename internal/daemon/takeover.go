@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"gxswitch/internal/config"
 	"gxswitch/internal/host"
@@ -17,6 +18,7 @@ import (
 //	                           └─► keepUp      the uplink's MAC or MTU changed, the leg was made anew
 //	addresses come to the uplink ──► takeAgain
 //	stop, delNetwork, setNetwork, start after a crash ──► giveBack
+//	start that fails before there are networks ──► rescue
 
 // settleTakeovers takes over the uplinks that are to be and can be.
 func (m *manager) settleTakeovers() {
@@ -197,40 +199,56 @@ func (m *manager) giveBack(name string) error {
 	if t == nil {
 		return nil
 	}
+	turn := func() {}
+	if n := m.networks[name]; n != nil {
+		turn = func() { m.turn(n, false) }
+	}
+	err := returnTakeover(name, t, m.log, func(leg host.Link) error {
+		if err := m.journal(); err != nil {
+			return err
+		}
+		if l, ok := m.links[t.NIC.Index]; ok {
+			m.copyGuard(leg, l)
+		}
+		return nil
+	}, turn)
+	if err != nil {
+		return err
+	}
+	delete(m.takeovers, name)
+	m.refreshGateways() // their way out is the uplink itself again
+	return m.journal()
+}
+
+// returnTakeover gives the uplink back what the host interface of the network has.
+// It calls note when it is planned, which is to write that down, and turn when
+// frames are to go to the uplink again.
+func returnTakeover(name string, t *host.Takeover, log *slog.Logger, note func(leg host.Link) error, turn func()) error {
 	leg, err := host.LegHost(name)
 	if err != nil {
 		return err
 	}
 	if _, err := host.LinkByIndex(t.NIC.Index); errors.Is(err, host.ErrNoLink) {
-		if l, ok := m.linkByName(t.NIC.Name); ok { // the same card, plugged in again
+		if l, err := host.LinkByName(t.NIC.Name); err == nil { // the same card, plugged in again
 			t.NIC.Index = l.Index
 		}
 	}
 	if err := t.PlanReturn(leg); err != nil {
 		return err
 	}
-	if err := m.journal(); err != nil {
+	if err := note(leg); err != nil {
 		return err
-	}
-	turn := func() {}
-	if n := m.networks[name]; n != nil {
-		turn = func() { m.turn(n, false) }
-	}
-	if l, ok := m.links[t.NIC.Index]; ok {
-		m.copyGuard(leg, l)
 	}
 	switch err := t.Return(leg, turn); {
 	case errors.Is(err, host.ErrNoLink):
-		m.log.Warn("the uplink is gone, its addresses go with the host interface", "network", name, "uplink", t.NIC.Name)
+		log.Warn("the uplink is gone, its addresses go with the host interface", "network", name, "uplink", t.NIC.Name)
 		turn()
 	case err != nil:
 		return fmt.Errorf("network %s: %w", name, err)
 	default:
-		m.log.Info("uplink given back", "network", name, "uplink", t.NIC.Name)
+		log.Info("uplink given back", "network", name, "uplink", t.NIC.Name)
 	}
-	delete(m.takeovers, name)
-	m.refreshGateways() // their way out is the uplink itself again
-	return m.journal()
+	return nil
 }
 
 // copyGuard keeps from the host's stack at another link what gateways take at one,

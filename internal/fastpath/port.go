@@ -28,11 +28,11 @@ type Port struct {
 	options     PortOptions
 	hook        *hook
 	base        objectCounters // what the counters were when the port was attached
-	peer        atomic.Bool // it is a veth whose other end is in another namespace
-	sniffed     atomic.Bool // somebody listens there, see WatchSniffers
-	promiscuous bool          // the device is, and we made it so
-	lost        atomic.Uint64 // on the way to user space
-	left        uint64        // for user space, as of the last Settle; guarded by Engine.mu
+	peer        atomic.Bool    // it is a veth whose other end is in another namespace
+	sniffed     atomic.Bool    // somebody listens there, see WatchSniffers
+	promiscuous bool           // the device is, and we made it so
+	lost        atomic.Uint64  // on the way to user space
+	left        uint64         // for user space, as of the last Settle; guarded by Engine.mu
 
 	mu       sync.Mutex // guards what follows
 	rules    Rules

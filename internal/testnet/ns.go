@@ -104,7 +104,7 @@ func (s *NS) remove() error {
 	}
 	// The kernel takes a dead namespace's links away some time later; who looks
 	// at the other end of a pair wants it gone now. If this fails, later it is.
-	_ = s.Do(deletePairs)
+	_ = s.deletePairs()
 	deleted := run("ip", "netns", "del", s.Name)
 	if _, err := os.Stat(s.path()); errors.Is(err, fs.ErrNotExist) {
 		return nil // be it by another hand
@@ -115,21 +115,33 @@ func (s *NS) remove() error {
 	return nil
 }
 
-func deletePairs() error {
-	links, err := host.Links()
-	if err != nil {
+// goingGroup is the group of links that are deleted together: one by one each
+// makes the kernel wait for all its processors.
+const goingGroup = 0x67787400
+
+func (s *NS) deletePairs() error {
+	none := true
+	err := s.Do(func() error {
+		links, err := host.Links()
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if l.Kind != "veth" {
+				continue
+			}
+			none = false
+			err := netlink.LinkSetGroup(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}}, goingGroup)
+			if err != nil && !errors.Is(err, unix.ENODEV) { // it went with its peer
+				return fmt.Errorf("delete %s: %w", l.Name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil || none {
 		return err
 	}
-	for _, l := range links {
-		if l.Kind != "veth" {
-			continue
-		}
-		err := netlink.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}})
-		if err != nil && !errors.Is(err, unix.ENODEV) { // it went with its peer
-			return fmt.Errorf("delete %s: %w", l.Name, err)
-		}
-	}
-	return nil
+	return run("ip", "-n", s.Name, "link", "del", "group", strconv.Itoa(goingGroup))
 }
 
 // endProcesses signals every process inside until none is left: nothing runs
