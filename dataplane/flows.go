@@ -92,7 +92,7 @@ func (w *worker) offer(v *view, in, out *member, net *network, to gateway.Side, 
 	}
 }
 
-// ways finds between which ports of a gateway the Kernel may bring packets: where
+// flowWays finds between which ports of a gateway the Kernel may bring packets: where
 // it can check what the pipeline does.
 func (m *member) flowWays(v *view) {
 	f := m.port.fastPort()
@@ -173,9 +173,11 @@ func (s *Switch) bind(o *flowOffer) {
 	of := &s.fast.offers
 	session, id, ok := o.table.Bind(o.session, func() uint32 {
 		opened, ok := s.fast.OpenSession()
-		if ok {
-			of.bound[opened.ID] = &boundSession{Session: opened}
+		if !ok {
+			s.refuse()
+			return 0
 		}
+		of.bound[opened.ID] = &boundSession{Session: opened}
 		return opened.ID
 	})
 	b := of.bound[id]
@@ -190,11 +192,18 @@ func (s *Switch) bind(o *flowOffer) {
 	f.NewSrc, f.NewDst, f.End, f.Session = session.NewSrc, session.NewDst, session.End, b.Session
 	switch err := s.fast.PutFlow(f); {
 	case errors.Is(err, fastpath.ErrFlowsFull):
-		of.refused.Add(1)
+		s.refuse()
 	case err != nil:
 		s.log.Error("tell the kernel of a flow", "err", err)
 	default:
 		b.keys[f.End] = f.FlowKey
+	}
+}
+
+// refuse counts a flow that stays in user space.
+func (s *Switch) refuse() {
+	if s.fast.offers.refused.Add(1) == 1 {
+		s.log.Warn("the kernel has no room for more sessions of gateways, others stay in user space")
 	}
 }
 
@@ -242,7 +251,7 @@ func (f *fast) End(id uint32) {
 
 var _ nat.Bypass = (*fast)(nil)
 
-// follow makes a gateway's NAT ask the Kernel about sessions that are there.
+// bypass makes a gateway's NAT ask the Kernel about sessions that are there.
 func (s *Switch) bypass(was, is *Gateway) {
 	if s.fast == nil {
 		return
