@@ -104,6 +104,9 @@ func (s *Switch) attach(cfg PortConfig, on *wire) error {
 	if id == len(s.attached) {
 		s.attached = append(s.attached, nil)
 	}
+	if s.fast != nil && s.isGate(&cfg) {
+		p.passage = s.fast.Passage(net.number)
+	}
 	p.hold(fdb.PortID(id), PortConfig{}, cfg, s.nanos())
 	net.table.SetPortLimit(fdb.PortID(id), cfg.MACLimit)
 	s.attached[id] = &attachment{cfg: cfg, port: p}
@@ -287,6 +290,7 @@ func (s *Switch) Detach(name string) error {
 	v := s.build()
 	s.tell(v)
 	s.view.Store(v)
+	s.nextEra()
 	for _, w := range s.workers {
 		w.call(func() { w.remove(on) })
 	}

@@ -30,6 +30,8 @@ type Kernel interface {
 
 	VLANCounters(network uint32, vlan uint16) (packets, bytes uint64)
 
+	Flows
+
 	// Settle and WatchSniffers are called each second; see fastpath.Engine.
 	Settle()
 	WatchSniffers() error
@@ -55,8 +57,12 @@ type fast struct {
 	owners  map[*network]map[frame.MAC]owner // as of the last view; guarded by Switch.mu
 	stale   map[*network]bool                // networks to compare with the Kernel's; guarded by Switch.mu
 	leased  atomic.Bool                      // guards learned addresses
-	stop    chan struct{}                    // closed to end follow
-	ended   chan struct{}                    // closed when it has
+	offers  offers
+	buried  chan struct{} // something for bury to do
+	stop    chan struct{} // closed to end follow and followFlows
+	ended   chan struct{} // closed when follow has
+
+	flowsEnded chan struct{} // closed when followFlows has
 }
 
 // owner is a guest that is held to a MAC, or nobody where two are.
@@ -73,6 +79,8 @@ func (s *Switch) startFast(k Kernel, punts []ports.Port) {
 	s.fast = &fast{
 		Kernel: k, changed: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 		owners: map[*network]map[frame.MAC]owner{}, stale: map[*network]bool{},
+		offers: offers{made: make(chan flowOffer, offersAtMost), bound: map[uint32]*boundSession{}},
+		buried: make(chan struct{}, 1), flowsEnded: make(chan struct{}),
 	}
 	for i, io := range punts {
 		on := &wire{id: int32(i), io: io, worker: s.workers[i%len(s.workers)]}
@@ -84,6 +92,7 @@ func (s *Switch) startFast(k Kernel, punts []ports.Port) {
 		on.worker.call(func() { on.worker.add(on) })
 	}
 	go s.follow()
+	go s.followFlows()
 }
 
 // puntOf is the way that an interface's frames take; nil: it has its own ring.
@@ -175,6 +184,11 @@ func (s *Switch) tell(v *view) {
 				s.failed(e.first, f.SetAddresses(addrs))
 			}
 		}
+		for _, gate := range e.gates {
+			if gate.brings != 0 {
+				r.Gateway = gate.gatewayMAC()
+			}
+		}
 		if p := e.first.port; !p.told || p.rules != r {
 			err := f.SetRules(r)
 			s.failed(e.first, err)
@@ -218,6 +232,8 @@ func (s *Switch) rules(v *view, m *member) (r fastpath.Rules, addrs []netip.Addr
 		Network: m.net.number, VLANs: m.vlans, MaxLen: m.maxLen, Isolated: m.cfg.Isolated, HostOnly: m.noWay,
 		From: m.net.number != 0 && m.cfg.RateFrom.IsZero(),
 		To:   m.net.number != 0 && m.cfg.Up && m.cfg.RateTo.IsZero(),
+
+		Gateway: m.gatewayMAC(),
 	}
 	switch {
 	case m.cfg.Role == Uplink:
@@ -434,6 +450,7 @@ func (s *Switch) Adopt() {
 		s.log.Error("adopt addresses", "err", err)
 	}
 	s.fast.kick()
+	s.startFlows()
 }
 
 func macOf(k fdb.Key) []byte {
@@ -463,10 +480,21 @@ func (st *PortStats) addFast(p *port) {
 	st.RxDrops[frame.UnsupportedGSO] += c.UnsupportedGSO
 }
 
-// stopFast ends follow.
+// addPassage adds what the Kernel has brought by a gateway's uplink since the port
+// was attached.
+func (st *PortStats) addPassage(c, base fastpath.Counters) {
+	st.RxPackets += c.RxPackets - base.RxPackets
+	st.RxBytes += c.RxBytes - base.RxBytes
+	st.TxPackets += c.TxPackets - base.TxPackets
+	st.TxBytes += c.TxBytes - base.TxBytes
+	st.Forwarded += c.Forwarded - base.Forwarded
+}
+
+// stopFast ends what follows.
 func (s *Switch) stopFast() {
 	if s.fast != nil {
 		close(s.fast.stop)
 		<-s.fast.ended
+		<-s.fast.flowsEnded
 	}
 }

@@ -197,7 +197,14 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 	if !verdict.Resolved {
 		return w.await(in, of.net, gw, from, to, verdict, f)
 	}
-	return w.depart(v, in, way, to, gw, f, verdict.Fragment)
+	if verdict.Fragment {
+		return w.fragment(v, in, way, to, gw, f)
+	}
+	out, reason := w.leave(v, in, way, to, f)
+	if reason == frame.Pass && !verdict.Session.IsZero() {
+		w.offer(v, in, out, of.net, to, gw, f, &verdict)
+	}
+	return reason
 }
 
 // depart is leave for a packet that may be too long for its way.
@@ -205,11 +212,13 @@ func (w *worker) depart(v *view, in *member, way *route, to gateway.Side, gw *Ga
 	if tooLong {
 		return w.fragment(v, in, way, to, gw, f)
 	}
-	return w.leave(v, in, way, to, f)
+	_, reason := w.leave(v, in, way, to, f)
+	return reason
 }
 
-// leave gives a routed frame to the port that its next hop is behind.
-func (w *worker) leave(v *view, in *member, way *route, to gateway.Side, f *frame.Frame) frame.DropReason {
+// leave gives a routed frame to the port that its next hop is behind, and returns
+// which that is; nil: several.
+func (w *worker) leave(v *view, in *member, way *route, to gateway.Side, f *frame.Frame) (*member, frame.DropReason) {
 	if to == gateway.Inside {
 		return w.inward(v, in, way, f)
 	}
@@ -221,28 +230,28 @@ func (w *worker) leave(v *view, in *member, way *route, to gateway.Side, f *fram
 		}
 	}
 	if !out.cfg.Up {
-		return frame.NoRoute
+		return nil, frame.NoRoute
 	}
 	w.deliver(way.leg, out, f, vid)
-	return frame.Pass
+	return out, frame.Pass
 }
 
 // inward gives a routed frame to a guest; one whose port is not known is flooded,
 // as a switch does.
-func (w *worker) inward(v *view, in *member, way *route, f *frame.Frame) frame.DropReason {
+func (w *worker) inward(v *view, in *member, way *route, f *frame.Frame) (*member, frame.DropReason) {
 	leg := way.leg
 	if id, known := leg.net.table.Lookup(fdb.KeyFromBytes(leg.pvid, f.Data())); known {
 		out := v.member(id)
 		switch {
 		case out == nil || !out.cfg.Up || out.net != leg.net:
-			return frame.NoDestination
+			return nil, frame.NoDestination
 		case in.cfg.Isolated && out.cfg.Isolated && in.net == out.net:
-			return frame.Isolated
+			return nil, frame.Isolated
 		case !out.carries(leg.pvid):
-			return frame.VLANDenied
+			return nil, frame.VLANDenied
 		}
 		w.deliver(leg, out, f, leg.pvid)
-		return frame.Pass
+		return out, frame.Pass
 	}
 	reason := frame.NoDestination
 	for _, out := range leg.up {
@@ -252,7 +261,7 @@ func (w *worker) inward(v *view, in *member, way *route, f *frame.Frame) frame.D
 		w.deliver(leg, out, f, leg.pvid)
 		reason = frame.Pass
 	}
-	return reason
+	return nil, reason
 }
 
 func (v *view) member(id fdb.PortID) *member {
@@ -322,7 +331,7 @@ func (w *worker) fragment(v *view, in *member, way *route, to gateway.Side, gw *
 		if cut.Parse() != frame.Pass {
 			return
 		}
-		if r := w.leave(v, in, way, to, cut); r != frame.Pass {
+		if _, r := w.leave(v, in, way, to, cut); r != frame.Pass {
 			reason = r
 		}
 	}
@@ -389,12 +398,30 @@ func (s *Switch) SetGateway(name string, gw *Gateway) error {
 	if net == nil {
 		return fmt.Errorf("network %s: %w", name, ErrNoNetwork)
 	}
-	net.gateway.Store(gw)
+	was := net.gateway.Swap(gw)
+	s.bypass(was, gw)
+	if s.changes(net, was, gw) {
+		s.nextEra()
+	}
 	if gw != nil && net.waiting.any() {
 		w := s.workers[0]
 		w.post(func() { w.resume(net, gw) })
 	}
 	return nil
+}
+
+// changes reports whether a network's gateway may decide otherwise about packets
+// that the one before has sent on.
+func (s *Switch) changes(net *network, was, is *Gateway) bool {
+	var version uint64
+	if is != nil && is.NAT != nil {
+		version = is.NAT.Version()
+	}
+	same := net.natVersion.Swap(version) == version
+	if was == nil || is == nil {
+		return was != is
+	}
+	return !same || !is.Rules.Extends(was.Rules)
 }
 
 // Announce tells the LAN by a gratuitous ARP that a guest's address is behind the

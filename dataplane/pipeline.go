@@ -138,7 +138,7 @@ func (w *worker) pass(v *view, in *member, f *frame.Frame, vid uint16, t *tally)
 	c, d, n := &in.port.counters, f.Data(), uint64(f.Segments)
 
 	if in.gate() { // was routed before it had to wait
-		if reason := w.inward(v, in, in.way, f); reason != frame.Pass {
+		if _, reason := w.inward(v, in, in.way, f); reason != frame.Pass {
 			c.rxDrops[reason].Add(n)
 		} else {
 			t.forwarded += n

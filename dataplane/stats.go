@@ -46,6 +46,9 @@ func (s *Switch) PortStats() []PortStats {
 				st.RxDrops[frame.RingFull] += lost
 				st.addFast(a.port)
 			}
+			if s.fast != nil && s.isGate(&a.cfg) {
+				st.addPassage(s.fast.Passage(s.networks[a.cfg.Network].number), a.port.passage)
+			}
 			all = append(all, st)
 		}
 	}

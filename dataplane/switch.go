@@ -312,6 +312,7 @@ func (s *Switch) publish() {
 	v := s.build()
 	s.tell(v)
 	s.view.Store(v)
+	s.nextEra()
 	if s.closed {
 		return
 	}

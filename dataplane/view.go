@@ -70,6 +70,8 @@ type member struct {
 	owners  map[frame.MAC]*member // guests whose MAC this one may not use; nil for one that is held to its own
 	noWay   bool                  // a host leg that only the host's own addresses may use
 	way     *route                // the network's gateway, nil without one
+	brings  uint16                // number of the port for the Kernel, if it may bring packets for a gateway from it, see flowWays
+	takes   uint16                // likewise, if it may take them there
 	gates   []*member             // in a network whose host leg bears the MAC of its NIC: the gateways of that NIC
 }
 
@@ -82,6 +84,9 @@ type network struct {
 	table   *fdb.Table
 	flooded atomic.Uint64
 	gateway atomic.Pointer[Gateway]
+
+	natVersion atomic.Uint64 // nat.Table.Version, as of the gateway
+
 	waiting waiting
 	vlans   [4096]atomic.Pointer[vlanCounters] // made at a VLAN's first frame
 }
@@ -128,6 +133,8 @@ type port struct {
 	from, to *pacer         // kept when a limit is lifted: they may hold frames
 	rules    fastpath.Rules // that the Kernel follows, if told
 	told     bool
+
+	passage fastpath.Counters // of a gateway's uplink: what the Kernel had counted before
 }
 
 // counters of one port. Workers add to them once a batch and port.
@@ -164,6 +171,11 @@ func (s *Switch) build() *view {
 	}
 	for net, ms := range byNet {
 		v.ways(net, ms)
+	}
+	for _, m := range v.ports {
+		if m != nil {
+			m.flowWays(v)
+		}
 	}
 	for _, ms := range byNet {
 		up := slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return !m.cfg.Up || m.gate() })

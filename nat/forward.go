@@ -181,6 +181,7 @@ func (t *Table) AddForward(f Forward) error {
 		}
 	}
 	t.forwards.Store(newForwards(append(slices.Clone(l), forward{f, to, t.newOwner()})))
+	t.version.Add(1)
 	return nil
 }
 
@@ -196,6 +197,7 @@ func (t *Table) DeleteForward(ports Listen) bool {
 	}
 	owner := l[i].owner
 	t.forwards.Store(newForwards(slices.Delete(slices.Clone(l), i, i+1)))
+	t.version.Add(1)
 	t.mu.Unlock()
 
 	t.removeIf(func(s *slot) bool {

@@ -51,12 +51,15 @@ func (t *Table) pass(p *packet, m *match, now int64) Verdict {
 	if p.first {
 		t.leadFragments(p, is.addrs, to, m.owner(), now)
 	}
-	return deliver(to, is.dst())
+	v := deliver(to, is.dst())
+	v.Session = p.ref(m)
+	return v
 }
 
 func (t *Table) passTCP(p *packet, m *match, now int64) {
 	segment, is := p.d[p.l4:], m.state()
 	if p.flags&(syn|fin|rst) != 0 || is > tcpOtherFin {
+		t.catchUp(m.slot, m.dir^1)
 		expected := track(m.slot.tracks[m.dir^1].Load()).expects(binary.BigEndian.Uint32(segment[4:]))
 		if next := nextTCP(is, m.dir, p.flags, expected); next != is {
 			t.setState(m, next, now)

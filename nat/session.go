@@ -12,9 +12,10 @@ import "sync/atomic"
 type slot struct {
 	keys       [2]sharedKey
 	generation atomic.Uint32
-	stamp      atomic.Uint32 // seconds, of the last packet
-	state      atomic.Uint32 // state | owner<<8
-	_          [20]byte
+	stamp      atomic.Uint32    // seconds, of the last packet
+	state      atomic.Uint32    // state | owner<<8
+	bypass     atomic.Uint32    // the session's number in the Bypass; 0: it is not there
+	ways       [2]atomic.Uint64 // see News; below 2^32 it is a count
 
 	tracks [2]atomic.Uint64 // of the opener and of the other end
 	link                    // guarded by the table's mutex

@@ -19,6 +19,7 @@ type Session struct {
 	Opener      Guest
 	State       string
 	IdleSeconds int64 // since the last packet
+	Bypassed    bool  `json:"-"` // the Bypass has it
 }
 
 // Sessions lists the sessions that are not overdue.
@@ -36,12 +37,14 @@ func (t *Table) Sessions(now int64) []Session {
 	for at := range used {
 		s := &t.slots[at]
 		k := s.keys[opener].load()
+		t.hear(s, now)
 		var m match
 		if !t.read(at<<2|uint32(opener)<<1, k, &m) || t.overdue(&m, now) {
 			continue
 		}
 		v := view(k, m.reply)
 		v.State, v.IdleSeconds, v.Opener = stateWord(m.state(), v.opened()), int64(max(s.age(now), 0)), guests[m.owner()]
+		v.Bypassed = s.bypass.Load() != 0
 		l = append(l, v)
 	}
 	return l

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -62,6 +63,8 @@ type Table struct {
 	portRange atomic.Uint32 // first<<16 | last
 	forwards  atomic.Pointer[forwards]
 	siblings  atomic.Pointer[[]*Table]
+	bypass    atomic.Pointer[Bypass]
+	version   atomic.Uint64
 	_         [64]byte // the mutex, which opening takes, apart from what all read
 
 	// mu guards the fields below, the slots' links, and every change of a slot but
@@ -136,6 +139,7 @@ func (t *Table) SetExternal(a netip.Addr) error {
 	was := t.external.Swap(is)
 	t.mu.Unlock()
 	if was != is {
+		t.version.Add(1)
 		t.removeIf(func(s *slot) bool { return s.external() == was })
 		t.fragments.forget()
 	}
@@ -149,7 +153,9 @@ func (t *Table) SetPorts(first, last uint16) error {
 		return fmt.Errorf("NAT ports %d-%d: want the lower one first, from 1", first, last)
 	}
 	t.mu.Lock()
-	t.portRange.Store(uint32(first)<<16 | uint32(last))
+	if is := uint32(first)<<16 | uint32(last); t.portRange.Swap(is) != is {
+		t.version.Add(1)
+	}
 	t.mu.Unlock()
 	return nil
 }
@@ -157,7 +163,11 @@ func (t *Table) SetPorts(first, last uint16) error {
 // SetSiblings names the tables that have the same external address. Their ranges
 // are to be others; what they have of this one's, sessions from before SetPorts and
 // forwards, is left to them.
-func (t *Table) SetSiblings(siblings []*Table) { t.siblings.Store(&siblings) }
+func (t *Table) SetSiblings(siblings []*Table) {
+	if was := t.siblings.Swap(&siblings); !slices.Equal(*was, siblings) {
+		t.version.Add(1)
+	}
+}
 
 // elsewhere reports whether a sibling takes what comes with that key from outside.
 func (t *Table) elsewhere(k key) bool {
@@ -201,6 +211,7 @@ func (t *Table) Len() int {
 // many. It is meant to be called about once a second, and reads the whole table.
 func (t *Table) Expire(now int64) int {
 	return t.removeIf(func(s *slot) bool {
+		t.hear(s, now)
 		return s.age(now) > t.timeouts[state(s.state.Load())]
 	})
 }
@@ -255,6 +266,8 @@ func (t *Table) insert(o uint32, keys [2]key, st state, now int64, m *match) {
 	s.state.Store(uint32(st) | o<<8)
 	s.tracks[opener].Store(0)
 	s.tracks[other].Store(0)
+	s.ways[opener].Store(0)
+	s.ways[other].Store(0)
 	s.seen = uint32(now)
 	t.listOf(o, st).append(t.slots, at)
 	t.rerank(o)
@@ -270,6 +283,7 @@ func (t *Table) remove(at uint32) {
 	s := &t.slots[at]
 	word := match{word: s.state.Load()}
 	s.generation.Add(1)
+	t.unbind(s)
 	t.unrefer(s.keys[opener].load(), at, opener)
 	t.unrefer(s.keys[other].load(), at, other)
 	t.listOf(word.owner(), word.state()).cut(t.slots, at)
@@ -290,6 +304,9 @@ func (t *Table) setState(m *match, is state, now int64) {
 			s.seen = uint32(now)
 		}
 		s.state.Store(uint32(is) | m.owner()<<8)
+		if !is.bypassable() {
+			t.unbind(s)
+		}
 	}
 	t.mu.Unlock()
 }

@@ -14,6 +14,8 @@ type Verdict struct {
 	// Dst is the packet's destination address, as it is now, of a packet to Inside
 	// or Outside.
 	Dst netip.Addr
+	// Session is of which session it is, where a Bypass could have rewritten it.
+	Session Ref
 }
 
 // Place is where a packet goes.

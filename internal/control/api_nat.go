@@ -27,5 +27,6 @@ type Session struct {
 	Remote   string `json:"remote"`
 	Forward  bool   `json:"forward"` // the remote opened it, by a port forward
 	State    string `json:"state"`
-	AgeS     int64  `json:"age_s"` // seconds since its last packet
+	AgeS     int64  `json:"age_s"`     // seconds since its last packet
+	InKernel bool   `json:"in_kernel"` // the eBPF engine translates its packets, but for those that may end it
 }

@@ -164,7 +164,7 @@ func (m *manager) Sessions(network string) ([]control.Session, error) {
 		for _, s := range n.gate.nat.Sessions(m.sw.Seconds()) {
 			rows = append(rows, control.Session{
 				Network: n.spec.Name, Proto: s.Protocol.String(), Guest: s.Guest.String(), External: s.External.String(),
-				Remote: s.Remote.String(), Forward: s.Forward, State: s.State, AgeS: s.IdleSeconds,
+				Remote: s.Remote.String(), Forward: s.Forward, State: s.State, AgeS: s.IdleSeconds, InKernel: s.Bypassed,
 			})
 		}
 	}

@@ -39,6 +39,7 @@ type Engine struct {
 	punts []*Punt
 	shm   []punts // gx_punts: of each port, then of each way
 	mem   []byte  // under shm
+	flows flows
 
 	edition    *atomic.Uint64 // gx_edition: entries of gx_fdb changed or taken away
 	editionMem []byte
@@ -121,6 +122,9 @@ func Open(opt Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
 	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts+maxWays)
+	if err := e.flows.open(&e.obj); err != nil {
+		return nil, err
+	}
 	e.editionMem, err = unix.Mmap(e.obj.GxEdition.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map the edition of addresses: %w", err)
@@ -223,6 +227,7 @@ func (e *Engine) release() error {
 		errs = append(errs, unix.Munmap(e.mem))
 		e.mem, e.shm = nil, nil
 	}
+	errs = append(errs, e.flows.close())
 	if e.editionMem != nil {
 		errs = append(errs, unix.Munmap(e.editionMem))
 		e.editionMem, e.edition = nil, nil

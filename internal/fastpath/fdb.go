@@ -129,7 +129,7 @@ func (e *Engine) Entries(f func(Entry)) error {
 	e.mu.Unlock()
 	now := stampNow()
 	return e.entries(func(k *objectStation, v *objectPlace) {
-		en := Entry{Network: k.Network, Key: fdb.MakeKey(k.Vlan, k.Mac), AgeSeconds: int64(int32(now-v.Stamp)) << stampShift / 1e9}
+		en := Entry{Network: k.Network, Key: fdb.MakeKey(k.Vlan, k.Mac), AgeSeconds: age(now, v.Stamp)}
 		if at[v.Ifindex] == uint16(v.Port) {
 			en.Port = uint16(v.Port)
 		}
@@ -158,6 +158,9 @@ func (e *Engine) entries(f func(*objectStation, *objectPlace)) error {
 
 // The program counts time in periods of 2^30 ns of CLOCK_MONOTONIC.
 const stampShift = 30
+
+// age is the seconds since a stamp.
+func age(now, stamp uint32) int64 { return int64(int32(now-stamp)) << stampShift / 1e9 }
 
 func stampNow() uint32 {
 	var ts unix.Timespec

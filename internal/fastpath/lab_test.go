@@ -284,6 +284,4 @@ func chatter(d []byte) bool {
 	return len(d) > 14 && d[0] == 0x33 && d[1] == 0x33 && d[12] == 0x86 && d[13] == 0xdd
 }
 
-func htons(v uint16) uint16 { return v<<8 | v>>8 }
-
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

@@ -35,6 +35,38 @@ type objectCounters struct {
 	UnsupportedGso uint64
 }
 
+type objectFlow struct {
+	_       structs.HostLayout
+	Era     uint32
+	Session uint32
+	Life    uint32
+	Ifindex uint32
+	MaxLen  uint32
+	Src     uint32
+	Dst     uint32
+	Sport   uint16
+	Dport   uint16
+	In      uint16
+	Out     uint16
+	Network uint16
+	Vlan    uint16
+	Macs    [12]uint8
+	Edition uint32
+	End     uint8
+	Pad     [3]uint8
+}
+
+type objectFlowKey struct {
+	_     structs.HostLayout
+	Src   uint32
+	Dst   uint32
+	Sport uint16
+	Dport uint16
+	Scope uint16
+	Proto uint8
+	Pad   uint8
+}
+
 type objectPair struct {
 	_       structs.HostLayout
 	Src     uint64
@@ -47,6 +79,14 @@ type objectPair struct {
 	Ifindex uint32
 	Port    uint32
 	Pad     uint32
+}
+
+type objectPassage struct {
+	_         structs.HostLayout
+	RxPackets uint64
+	RxBytes   uint64
+	TxPackets uint64
+	TxBytes   uint64
 }
 
 type objectPlace struct {
@@ -68,6 +108,7 @@ type objectPort struct {
 	Twin    uint16
 	Mac     uint64
 	Way     uint64
+	Gateway uint64
 }
 
 type objectPunts struct {
@@ -75,6 +116,14 @@ type objectPunts struct {
 	Punted  uint64
 	Settled uint64
 	Pad     [6]uint64
+}
+
+type objectSession struct {
+	_     structs.HostLayout
+	Life  uint32
+	Stamp uint32
+	Acked [2]uint64
+	Pad   uint64
 }
 
 type objectStation struct {
@@ -149,13 +198,17 @@ type objectMapSpecs struct {
 	GxAddrs     *ebpf.MapSpec `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.MapSpec `ebpf:"gx_counters"`
 	GxEdition   *ebpf.MapSpec `ebpf:"gx_edition"`
+	GxEra       *ebpf.MapSpec `ebpf:"gx_era"`
 	GxFdb       *ebpf.MapSpec `ebpf:"gx_fdb"`
+	GxFlows     *ebpf.MapSpec `ebpf:"gx_flows"`
 	GxIndex     *ebpf.MapSpec `ebpf:"gx_index"`
 	GxNear      *ebpf.MapSpec `ebpf:"gx_near"`
 	GxNetworks  *ebpf.MapSpec `ebpf:"gx_networks"`
 	GxPairs     *ebpf.MapSpec `ebpf:"gx_pairs"`
+	GxPassages  *ebpf.MapSpec `ebpf:"gx_passages"`
 	GxPorts     *ebpf.MapSpec `ebpf:"gx_ports"`
 	GxPunts     *ebpf.MapSpec `ebpf:"gx_punts"`
+	GxSessions  *ebpf.MapSpec `ebpf:"gx_sessions"`
 	GxVcounters *ebpf.MapSpec `ebpf:"gx_vcounters"`
 	GxVlans     *ebpf.MapSpec `ebpf:"gx_vlans"`
 }
@@ -189,13 +242,17 @@ type objectMaps struct {
 	GxAddrs     *ebpf.Map `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.Map `ebpf:"gx_counters"`
 	GxEdition   *ebpf.Map `ebpf:"gx_edition"`
+	GxEra       *ebpf.Map `ebpf:"gx_era"`
 	GxFdb       *ebpf.Map `ebpf:"gx_fdb"`
+	GxFlows     *ebpf.Map `ebpf:"gx_flows"`
 	GxIndex     *ebpf.Map `ebpf:"gx_index"`
 	GxNear      *ebpf.Map `ebpf:"gx_near"`
 	GxNetworks  *ebpf.Map `ebpf:"gx_networks"`
 	GxPairs     *ebpf.Map `ebpf:"gx_pairs"`
+	GxPassages  *ebpf.Map `ebpf:"gx_passages"`
 	GxPorts     *ebpf.Map `ebpf:"gx_ports"`
 	GxPunts     *ebpf.Map `ebpf:"gx_punts"`
+	GxSessions  *ebpf.Map `ebpf:"gx_sessions"`
 	GxVcounters *ebpf.Map `ebpf:"gx_vcounters"`
 	GxVlans     *ebpf.Map `ebpf:"gx_vlans"`
 }
@@ -205,13 +262,17 @@ func (m *objectMaps) Close() error {
 		m.GxAddrs,
 		m.GxCounters,
 		m.GxEdition,
+		m.GxEra,
 		m.GxFdb,
+		m.GxFlows,
 		m.GxIndex,
 		m.GxNear,
 		m.GxNetworks,
 		m.GxPairs,
+		m.GxPassages,
 		m.GxPorts,
 		m.GxPunts,
+		m.GxSessions,
 		m.GxVcounters,
 		m.GxVlans,
 	)

@@ -32,6 +32,10 @@ type Rules struct {
 	HostOnly  bool
 
 	Twin uint16 // number of the port that is the same virtual NIC, 0 without one
+
+	// Gateway is to whose MAC frames are that may be of a Flow; null: none are. On an
+	// uplink that gateways share with others this alone is decided.
+	Gateway frame.MAC
 }
 
 // The flags of a port, as in switch.bpf.c.
@@ -93,7 +97,7 @@ func (p *Port) put(r Rules) error {
 	v := objectPort{
 		Ifindex: uint32(p.ifindex), Network: r.Network, Flags: r.flags(), Punt: uint32(p.punt.ifindex),
 		MaxLen: uint32(max(r.MaxLen, 0)), Pvid: r.VLANs.PVID(), Twin: r.Twin, Mac: macWord(r.MAC),
-		Way: uint64(p.punt.place()),
+		Way: uint64(p.punt.place()), Gateway: macWord(r.Gateway),
 	}
 	if v.Twin == 0 {
 		v.Twin = p.number

@@ -66,6 +66,7 @@ struct port {
 	__u16 twin;    // the port that is the same virtual NIC; itself if there is none
 	__u64 mac;     // of the guest; on an uplink the host's, 0 if that is elsewhere
 	__u64 way;     // to user space: place of its own punts in gx_punts
+	__u64 gateway; // MAC of the gateway that frames from here are for, see flows.bpf.h; 0: none
 };
 
 // vlans are the VLANs of a port, a bit each.
@@ -423,6 +424,17 @@ ALWAYS bool may_use(struct address *a, __u32 who)
 	return bpf_map_lookup_elem(&gx_addrs, a);
 }
 
+ALWAYS __u64 word_of(const __u8 *mac) { return (__u64)*(__u32 *)mac | (__u64)*(__u16 *)&mac[4] << 32; }
+
+// set_mac writes aligned, as the stack must be.
+ALWAYS void set_mac(struct station *s, __u64 word)
+{
+	*(__u16 *)s->mac = word;
+	*(__u32 *)&s->mac[2] = word >> 16;
+}
+
+#include "flows.bpf.h"
+
 ALWAYS bool bit(const __u64 *set, __u16 vid) { return set[(vid >> 6) & 63] >> (vid & 63) & 1; }
 
 // find_port is the port of an interface.
@@ -443,15 +455,6 @@ ALWAYS struct port *find_port(__u32 ifindex, __u32 *number)
 	*number = *n;
 	p = bpf_map_lookup_elem(&gx_ports, number);
 	return p && p->ifindex == ifindex ? p : NULL;
-}
-
-ALWAYS __u64 word_of(const __u8 *mac) { return (__u64)*(__u32 *)mac | (__u64)*(__u16 *)&mac[4] << 32; }
-
-// set_mac writes aligned, as the stack must be.
-ALWAYS void set_mac(struct station *s, __u64 word)
-{
-	*(__u16 *)s->mac = word;
-	*(__u32 *)&s->mac[2] = word >> 16;
 }
 
 // pair_slot spreads what differs between pairs: the addresses' lower halves.
@@ -478,12 +481,19 @@ int gx_ingress(struct __sk_buff *skb)
 	__u64 from, dest, key, *count;
 	__u16 tci = 0;
 	bool untagged, own;
+	int verdict;
 
 	p = find_port(ifindex, &f.in);
 	if (!p)
 		return TC_ACT_UNSPEC;
 
 	// parse
+	if (p->gateway && p->flags & REST && data + sizeof(*eth) <= end) {
+		verdict = from_outside(skb, p, eth, &f);
+		if (verdict != UNDECIDED)
+			return verdict;
+		goto undecided;
+	}
 	if (!(p->flags & FROM) || data + sizeof(*eth) > end || eth->h_dest[0] & 1 || eth->h_source[0] & 1)
 		goto undecided;
 	f.type = bpf_ntohs(eth->h_proto);
@@ -571,6 +581,12 @@ int gx_ingress(struct __sk_buff *skb)
 			.from = ifindex, .counter = counter, .ifindex = dst->ifindex, .port = to,
 		};
 		ifindex = both->ifindex;
+	}
+	if (!f.tagged && f.type == ETH_P_IP && dest == p->gateway && dest) {
+		verdict = follow(skb, &f, p->network, counter);
+		if (verdict != UNDECIDED)
+			return verdict;
+		goto undecided;
 	}
 	out = bpf_map_lookup_elem(&gx_ports, &to);
 	if (!out || out->ifindex != ifindex || out->network != p->network || !(out->flags & TO))

@@ -270,7 +270,7 @@ func TestRouteIsTheModel(t *testing.T) {
 			raw := drawPacket(t, side)
 			was := bytes.Clone(raw)
 			want, wire := m.route(side, was, 0)
-			got := g.Route(side, raw, 0, now)
+			got := besides(g.Route(side, raw, 0, now))
 			if got != want {
 				src, dst, _ := frame.IPAddresses(was[frame.VNetLen:])
 				t.Fatalf("%v %v → %v:\n got %+v\nwant %+v", side, src, dst, got, want)

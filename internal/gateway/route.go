@@ -77,6 +77,8 @@ func (g *Gateway) fromInside(raw []byte, p *packet, port nat.Guest, now int64) V
 		return g.declined(n)
 	case nat.Host:
 		return Verdict{To: Host}
+	default:
+		v.Session = n.Session
 	}
 	return g.send(raw, v, Outside, next)
 }
@@ -145,6 +147,7 @@ func (g *Gateway) toNAT(from Side, raw []byte, p *packet, port nat.Guest, now in
 		copy(p.d, was[:])
 		return v
 	}
+	v.Session = n.Session
 	return g.send(raw, v, Inside, addressFrom(n.Dst))
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"gxswitch/internal/frame"
+	"gxswitch/nat"
 )
 
 // Verdict is what becomes of a packet.
@@ -21,6 +22,9 @@ type Verdict struct {
 	Error ICMPError
 	// NextHop is whose MAC address the frame needs, of a packet to a side.
 	NextHop netip.Addr
+	// Session is of which session of the NAT's a packet to a side is, where a Bypass
+	// could have rewritten it.
+	Session nat.Ref
 }
 
 // Place is where a packet goes.
