@@ -182,7 +182,9 @@ install: build man $(COMPLETIONS) ## install below DESTDIR and PREFIX (default /
 	install -D -m 0644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/gxswitch
 	install -D -m 0644 bin/completion/zsh $(DESTDIR)$(ZSH_COMPLETIONS)/_gxswitch
 	install -D -m 0644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/gxswitch.fish
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/gxswitch README.md CHANGELOG.md docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/gxswitch README.md CHANGELOG.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/gxswitch/docs docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/gxswitch/docs/decisions docs/decisions/*.md
 
 # nfpm is a program, no part of the module. It is pinned: later versions want a
 # later Go than the module does, and libraries for Windows' packages.

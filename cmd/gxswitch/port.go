@@ -46,10 +46,10 @@ func newPortList(a *app) *cobra.Command {
 			for _, p := range all {
 				if network == "" || p.Network == network {
 					ports = append(ports, p)
-					rows = append(rows, []string{p.Name, p.Network, p.Role, p.State, macText(p.MAC), strconv.Itoa(p.MTU), p.VLAN, p.Label})
+					rows = append(rows, []string{p.Name, p.Network, p.Role, p.State, macText(p.MAC), strconv.Itoa(p.MTU), p.VLAN, p.Engine, p.Label})
 				}
 			}
-			return a.printTable(ports, []string{"PORT", "NETWORK", "ROLE", "STATE", "MAC", "MTU", "VLAN", "LABEL"}, rows)
+			return a.printTable(ports, []string{"PORT", "NETWORK", "ROLE", "STATE", "MAC", "MTU", "VLAN", "ENGINE", "LABEL"}, rows)
 		},
 	})
 	cmd.Flags().StringVar(&network, "network", "", "only those of `NETWORK`")
