@@ -374,18 +374,34 @@ ALWAYS bool is_dhcp(__be16 port)
 	return port == bpf_htons(67) || port == bpf_htons(68) || port == bpf_htons(546) || port == bpf_htons(547);
 }
 
+// head is the frame, if its first bytes are together; null if it is shorter. Other
+// pointers into it end.
+ALWAYS void *head(struct __sk_buff *skb, __u32 bytes)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (likely(data + bytes <= end))
+		return data;
+	if (bpf_skb_pull_data(skb, bytes))
+		return 0;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	return data + bytes <= end ? data : 0;
+}
+
 // plain reports whether the frame is an IP packet that shows all of what it is:
 // no options, extension headers or fragments, no neighbour discovery, no DHCP.
 // Guards let such a packet pass if its addresses may.
 ALWAYS bool plain(struct __sk_buff *skb, __u16 type, struct packet *k)
 {
-	__u8 h[40], proto;
-	__be16 ports[2];
-	__u32 l4;
+	__u8 *h, proto;
+	__be16 *ports;
 
 	if (type == ETH_P_IP) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, h, 20))
+		h = head(skb, ETH_HLEN + 20 + 4);
+		if (!h)
 			return false;
+		h += ETH_HLEN;
 		if (h[0] != 0x45 || (h[6] & 0x3f) || h[7])
 			return false;
 		k->src.ip[0] = k->src.ip[1] = k->dst.ip[0] = k->dst.ip[1] = 0;
@@ -393,10 +409,12 @@ ALWAYS bool plain(struct __sk_buff *skb, __u16 type, struct packet *k)
 		k->src.ip[3] = *(__u32 *)&h[12];
 		k->dst.ip[3] = *(__u32 *)&h[16];
 		proto = h[9];
-		l4 = ETH_HLEN + 20;
+		ports = (__be16 *)&h[20];
 	} else if (type == ETH_P_IPV6) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, h, 40))
+		h = head(skb, ETH_HLEN + 40 + 4);
+		if (!h)
 			return false;
+		h += ETH_HLEN;
 		if (h[0] >> 4 != 6)
 			return false;
 		__builtin_memcpy(k->src.ip, &h[8], 16);
@@ -404,13 +422,11 @@ ALWAYS bool plain(struct __sk_buff *skb, __u16 type, struct packet *k)
 		proto = h[6];
 		if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
 			return false;
-		l4 = ETH_HLEN + 40;
+		ports = (__be16 *)&h[40];
 	} else {
 		return false;
 	}
-	if (proto != IPPROTO_UDP)
-		return true;
-	return !bpf_skb_load_bytes(skb, l4, ports, 4) && !is_dhcp(ports[0]) && !is_dhcp(ports[1]);
+	return proto != IPPROTO_UDP || (!is_dhcp(ports[0]) && !is_dhcp(ports[1]));
 }
 
 ALWAYS bool may_use(struct address *a, __u32 who)
