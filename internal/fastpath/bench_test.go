@@ -1,6 +1,7 @@
 package fastpath
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func BenchmarkDecide(b *testing.B) {
 	}{
 		{"plain", nil},
 		{"held to an access VLAN", func(r *Rules) { r.VLANs = vlan.Access(7) }},
+		{"held to its addresses", func(r *Rules) { r.Guarded, r.Addressed, r.Snooped = true, true, true }},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			l := newLab(b)
@@ -33,7 +35,10 @@ func BenchmarkDecide(b *testing.B) {
 			from.known(1, 7)
 			to.known(1, 7)
 			const repeat = 1 << 20
-			opt := ebpf.RunOptions{Data: from.to(to.mac()), Context: &skb{Ifindex: uint32(from.ifindex)}, Repeat: repeat}
+			if err := from.port.SetAddresses([]netip.Addr{addr("10.0.0.1")}); err != nil {
+				b.Fatal(err)
+			}
+			opt := ebpf.RunOptions{Data: from.ip(to.mac(), "10.0.0.1", "10.0.0.2", 1000, 2000), Context: &skb{Ifindex: uint32(from.ifindex)}, Repeat: repeat}
 			var took time.Duration
 			frames := 0
 			l.do(func() error {
