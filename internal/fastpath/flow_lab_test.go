@@ -167,7 +167,7 @@ func (s shape) packet(dst, src frame.MAC, from, to netip.AddrPort) []byte {
 		raw[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
 		binary.LittleEndian.PutUint16(raw[6:], 34)
 		binary.LittleEndian.PutUint16(raw[8:], uint16(at))
-		l := uint32(20 - 20 + len(raw) - frame.VNetLen - 34)
+		l := uint32(len(raw) - frame.VNetLen - 34)
 		pseudo := append(append([]byte{}, raw[frame.VNetLen+26:frame.VNetLen+34]...), 0, s.proto, byte(l>>8), byte(l))
 		binary.BigEndian.PutUint16(sum, frame.Sum(pseudo))
 	}
