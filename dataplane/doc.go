@@ -6,6 +6,7 @@
 //	pipeline.go  sort (a NIC that networks share) → parse → admit (VLAN, guards)
 //	pace.go      police: what exceeds the port's rate waits as a copy
 //	pipeline.go  learn → decide {unicast | flood | drop}
+//	gateway.go   frames for a gateway: routed, and offered to the kernel (flows.go)
 //	deliver.go   egress checks → shape (pace.go) → a vector per egress port → write
 //
 // What the workers need to know about networks and ports is one immutable view

@@ -79,7 +79,7 @@ func (s *Switch) startFast(k Kernel, punts []ports.Port) {
 	s.fast = &fast{
 		Kernel: k, changed: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 		owners: map[*network]map[frame.MAC]owner{}, stale: map[*network]bool{},
-		offers: offers{made: make(chan flowOffer, offersAtMost), bound: map[uint32]*boundSession{}},
+		offers: offers{made: make(chan flowOffer, offersAtMost), bound: map[uint32]*boundSession{}, routed: map[fastpath.FlowKey]fastpath.Session{}},
 		buried: make(chan struct{}, 1), flowsEnded: make(chan struct{}),
 	}
 	for i, io := range punts {

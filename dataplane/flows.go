@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gxswitch/internal/fastpath"
 	"gxswitch/internal/frame"
@@ -11,7 +12,8 @@ import (
 	"gxswitch/nat"
 )
 
-// A gateway's packets take the long way until their session is under way. Then the
+// A gateway's packets take the long way until their session is under way, or, where
+// there is no NAT, until some of the same addresses and ports have. Then the
 // worker offers them to the Kernel: what they become, and where they leave. That
 // holds for an *era*. Whatever a decision rests on, a view, a gateway's picture,
 // forwards, is changed first, and then the era is; the worker looks at the era
@@ -43,13 +45,14 @@ type offers struct {
 	made    chan flowOffer
 	refused atomic.Uint64 // for which the Kernel had no room
 	bound   map[uint32]*boundSession
+	routed  map[fastpath.FlowKey]fastpath.Session // of no session of NAT's
 
 	endedMu sync.Mutex
 	ended   []uint32 // sessions whose flows are to be deleted
 }
 
 // flowOffer is a flow that waits to be told to the Kernel: flow has all but what
-// follows from the session.
+// follows from the session. Without a table it is of none.
 type flowOffer struct {
 	table   *nat.Table
 	session nat.Ref
@@ -68,27 +71,44 @@ const offersAtMost = 1024 // that wait
 // from the port in to the port out. What changes in the meantime changes the era.
 func (w *worker) offer(v *view, in, out *member, net *network, to gateway.Side, gw *Gateway, f *frame.Frame, verdict *gateway.Verdict) {
 	s := w.sw
-	if s.fast == nil || verdict.Session.IsZero() || out == nil || in.brings == 0 || out.takes == 0 || in == out || in.net != net || out.net != net || f.Tagged {
+	if s.fast == nil || out == nil || in.brings == 0 || out.takes == 0 || in == out || in.net != net || out.net != net || f.Tagged {
 		return
 	}
 	era := s.fast.offers.era.Load()
 	way := uint64(era)<<32 | uint64(in.brings)<<16 | uint64(out.takes)
-	if era == 0 || !gw.NAT.News(verdict.Session, way) || s.view.Load() != v || net.gateway.Load() != gw {
+	if era == 0 {
+		return
+	}
+	d := f.Data()
+	switch {
+	case gw.NAT == nil && w.isNews(d, way):
+	case gw.NAT != nil && !verdict.Session.IsZero() && gw.NAT.News(verdict.Session, way):
+	default:
+		return
+	}
+	if s.view.Load() != v || net.gateway.Load() != gw {
 		return
 	}
 	o := flowOffer{table: gw.NAT, session: verdict.Session, flow: fastpath.Flow{
 		In: in.brings, Out: out.takes, Gateway: net.number, Era: era,
 		MaxLen: min(gw.Rules.MTU(to)+frame.HeaderLen, out.maxLen),
 	}}
-	d := f.Data()
 	o.flow.DstMAC, o.flow.SrcMAC = frame.MAC(d[:6]), frame.MAC(d[6:12])
 	if to == gateway.Inside {
 		o.flow.VLAN = in.way.leg.pvid
 	}
+	if o.table == nil {
+		o.flow.FlowKey = flowOf(d)
+		if in.cfg.Role == Guest {
+			o.flow.Network = net.number
+		}
+	}
 	select {
 	case s.fast.offers.made <- o:
 	default:
-		gw.NAT.Forget(verdict.Session)
+		if o.table != nil {
+			o.table.Forget(o.session)
+		}
 	}
 }
 
@@ -156,12 +176,20 @@ func (s *Switch) startFlows() {
 // have ended.
 func (s *Switch) followFlows() {
 	defer close(s.fast.flowsEnded)
+	aged := time.NewTicker(10 * time.Second)
+	defer aged.Stop()
 	for {
 		select {
 		case <-s.fast.stop:
 			return
 		case o := <-s.fast.offers.made:
-			s.bind(&o)
+			if o.table == nil {
+				s.bindRouted(&o.flow)
+			} else {
+				s.bind(&o)
+			}
+		case <-aged.C:
+			s.ageRouted()
 		case <-s.fast.buried:
 			s.bury()
 		}
@@ -190,14 +218,21 @@ func (s *Switch) bind(o *flowOffer) {
 		f.Network = f.Gateway
 	}
 	f.NewSrc, f.NewDst, f.End, f.Session = session.NewSrc, session.NewDst, session.End, b.Session
-	switch err := s.fast.PutFlow(f); {
+	if s.put(f) {
+		b.keys[f.End] = f.FlowKey
+	}
+}
+
+// put tells the Kernel of a flow, and reports whether it has it.
+func (s *Switch) put(f *fastpath.Flow) bool {
+	err := s.fast.PutFlow(f)
+	switch {
 	case errors.Is(err, fastpath.ErrFlowsFull):
 		s.refuse()
 	case err != nil:
 		s.log.Error("tell the kernel of a flow", "err", err)
-	default:
-		b.keys[f.End] = f.FlowKey
 	}
+	return err == nil
 }
 
 // refuse counts a flow that stays in user space.

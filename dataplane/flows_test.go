@@ -27,6 +27,7 @@ type pretended struct {
 	mu      sync.Mutex
 	era     uint32
 	room    int
+	silent  int64
 	next    uint32
 	put     []fastpath.Flow
 	deleted []fastpath.FlowKey
@@ -44,7 +45,7 @@ func (*pretended) VLANCounters(uint32, uint16) (p, b uint64)       { return 0, 0
 func (*pretended) Settle()                                         {}
 func (*pretended) WatchSniffers() error                            { return nil }
 func (*pretended) ClearFlows() error                               { return nil }
-func (*pretended) SessionAge(uint32) int64                         { return 0 }
+func (k *pretended) SessionAge(uint32) int64                       { return k.silent }
 func (*pretended) Acknowledged(uint32, int) (uint32, uint16, bool) { return 0, 0, false }
 func (*pretended) Passage(uint32) fastpath.Counters                { return fastpath.Counters{} }
 
@@ -286,6 +287,58 @@ func TestFlowsOfASession(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("flushed: deleted %+v, ended %s, freed %s", deleted, ended, freed)
 		}
+	}
+}
+
+// Without NAT a flow is offered for its own sake, and forgotten when it is silent.
+func TestFlowsWithoutNAT(t *testing.T) {
+	l := newFlowLab(t)
+	l.config.NAT, l.config.Guests = nil, []netip.Prefix{netip.MustParsePrefix("10.20.0.0/24")}
+	l.know(map[string]string{web1IP: web1MAC}, map[string]string{routerIP: routerMAC})
+	l.sw.Adopt()
+	send := func(packets int) {
+		for range packets {
+			l.kernel.punt.inject(1, udpFrame(t, web1MAC, legMAC, web1IP, farIP, 5000, 80, 64))
+			l.kernel.punt.inject(4, udpFrame(t, routerMAC, nicMAC, farIP, web1IP, 80, 5000, 64))
+			l.settle()
+		}
+		l.forget()
+	}
+	send(routedPackets - 1)
+	if got := l.kernel.taken(); len(got) != 0 {
+		t.Errorf("after few packets: %+v", got)
+	}
+	send(20)
+	got := l.flows(2)
+	if got[0].Network == 0 {
+		got[0], got[1] = got[1], got[0]
+	}
+	guest, far := netip.MustParseAddrPort(web1IP+":5000"), netip.MustParseAddrPort(farIP+":80")
+	want := []fastpath.Flow{
+		{FlowKey: fastpath.FlowKey{Src: guest, Dst: far, Proto: 17, Network: 7}, NewSrc: guest, NewDst: far, DstMAC: mac(t, routerMAC), SrcMAC: mac(t, nicMAC),
+			In: 1, Out: 4, MaxLen: 1514, Gateway: 7, Era: got[0].Era, Session: got[0].Session},
+		{FlowKey: fastpath.FlowKey{Src: far, Dst: guest, Proto: 17}, NewSrc: far, NewDst: guest, DstMAC: mac(t, web1MAC), SrcMAC: mac(t, legMAC),
+			In: 4, Out: 1, MaxLen: 1414, Gateway: 7, VLAN: 1, Era: got[1].Era, Session: got[1].Session},
+	}
+	if !slices.Equal(got, want) || got[0].Session == got[1].Session {
+		t.Errorf("\n got %+v\nwant %+v", got, want)
+	}
+	l.sw.nextEra()
+	send(1)
+	if again := l.flows(2); again[0].Era == got[0].Era || again[0].Session.ID > 2 || again[1].Session.ID > 2 {
+		t.Errorf("in another era: %+v", again)
+	}
+	if err := l.sw.Close(); err != nil { // what follows is its goroutine's
+		t.Fatal(err)
+	}
+	l.sw.ageRouted()
+	if len(l.kernel.deleted) != 0 {
+		t.Errorf("not silent, and deleted: %+v", l.kernel.deleted)
+	}
+	l.kernel.silent = routedSilent + 1
+	l.sw.ageRouted()
+	if len(l.kernel.deleted) != 2 || len(l.kernel.ended) != 2 || len(l.kernel.freed) != 2 || len(l.sw.fast.offers.routed) != 0 {
+		t.Errorf("silent: deleted %+v, ended %v, freed %v", l.kernel.deleted, l.kernel.ended, l.kernel.freed)
 	}
 }
 

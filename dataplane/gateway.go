@@ -201,7 +201,7 @@ func (w *worker) carry(v *view, in, of *member, from gateway.Side, gw *Gateway, 
 		return w.fragment(v, in, way, to, gw, f)
 	}
 	out, reason := w.leave(v, in, way, to, f)
-	if reason == frame.Pass && !verdict.Session.IsZero() {
+	if reason == frame.Pass {
 		w.offer(v, in, out, of.net, to, gw, f, &verdict)
 	}
 	return reason

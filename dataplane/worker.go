@@ -61,6 +61,7 @@ type worker struct {
 	released []*held  // by one pacer
 	segment  []byte   // scratch of pace; nil until a super-frame was cut
 	spares   spareFrames
+	lately   []lately // flows; nil until there was one
 
 	pollfds []unix.PollFd
 	events  [maxHot]unix.EpollEvent

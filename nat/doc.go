@@ -49,6 +49,12 @@
 // in state.go. Until Expire finds it an overdue session takes room, but no
 // packet matches it.
 //
+// # Bypass
+//
+// Packets that change nothing of a session may be rewritten elsewhere, in the
+// kernel (bypass.go). The table says in its verdicts which, and what they become
+// (Bind), asks when the last passed, and ends there what ends here.
+//
 // # Bounds, and why they are fair
 //
 // The table is bounded, and so is each guest's part of it (Config.GuestLimit).

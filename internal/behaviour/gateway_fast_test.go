@@ -180,8 +180,8 @@ func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	cut(t, "sessions were flushed", again)
 
 	last := open(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
-	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/25", "dev", "eth0") // of another prefix: no secondary
 	mustRun(t, l.host, "ip", "addr", "del", "192.168.1.20/24", "dev", "eth0")
+	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
 	nettest.Wait(t, "NAT to have the new address", func() (bool, error) {
 		return list[control.Network](l.lab, "network", "show", "nat0").NATAddress == "192.168.1.30", nil
 	})

@@ -442,6 +442,7 @@ func serve(t *testing.T, ns *testnet.NS, addr string) {
 			}
 			all.Go(func() {
 				defer c.Close()
+				defer context.AfterFunc(t.Context(), func() { c.Close() })() // its other end may be gone without a word
 				_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 				b := make([]byte, 64)
 				for {

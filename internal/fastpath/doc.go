@@ -17,6 +17,14 @@
 // counter that user space raises after it has changed or deleted an address ends
 // all of them at once; a new address ends none.
 //
+// # Flows
+//
+// Packets to a gateway's MAC address are forwarded, and translated, where a Flow
+// says what they become (flows.bpf.h). A Flow holds in one era, which NextEra ends,
+// and for the life of its Session, which EndSession ends: both are stores to memory
+// that the program shares, and need no system call. What the program has seen of a
+// session lies in the same memory.
+//
 // # Order
 //
 // The frames of a flow that come while its first are still on their way through

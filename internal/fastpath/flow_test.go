@@ -3,6 +3,7 @@ package fastpath
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -95,6 +96,34 @@ func TestFlowIsWhatNATDoes(t *testing.T) {
 	for _, kind := range []string{"TCP", "TCP, partial", "TCP super-frame, partial", "UDP", "UDP, partial", "UDP without checksum"} {
 		if seen[kind] == 0 && !t.Failed() {
 			t.Errorf("never seen: %s; only %v", kind, seen)
+		}
+	}
+	l.none()
+}
+
+// Where a gateway does not translate, a packet loses one hop and is otherwise as it
+// was.
+func TestFlowWithoutNAT(t *testing.T) {
+	l := newFlowLab(t)
+	for _, s := range []shape{
+		{proto: unix.IPPROTO_TCP, payload: 100, flags: ack, ttl: 64},
+		{proto: unix.IPPROTO_TCP, payload: 9000, segment: 1460, partial: true, flags: ack, ttl: 2},
+		{proto: unix.IPPROTO_UDP, payload: 100, ttl: 255, partial: true},
+		{proto: unix.IPPROTO_UDP, payload: 1, ttl: 64, noSum: true},
+	} {
+		raw := l.outbound(s)
+		open, _ := l.e.OpenSession()
+		key := FlowKey{Src: netip.AddrPortFrom(addr(guestIP), guestPort), Dst: netip.AddrPortFrom(addr(remoteIP), remotePort), Proto: s.proto, Network: l.nw}
+		if err := l.e.PutFlow(&Flow{FlowKey: key, NewSrc: key.Src, NewDst: key.Dst, DstMAC: l.router.mac(), SrcMAC: uplinkMAC,
+			In: l.guest.port.Number(), Out: l.router.port.Number(), MaxLen: 1514, Gateway: l.nw, Era: l.era, Session: open}); err != nil {
+			t.Fatal(err)
+		}
+		want := routedAs(bytes.Clone(raw), l.router.mac(), uplinkMAC)
+		if _, err := unix.Write(l.in, raw); err != nil {
+			t.Fatal(err)
+		}
+		if got := await(t, l.out, 5*time.Second); got == nil || !bytes.Equal(got[frame.VNetLen:], want[frame.VNetLen:]) {
+			t.Errorf("%+v:\n got %.70x\nwant %.70x", s, got, want)
 		}
 	}
 	l.none()

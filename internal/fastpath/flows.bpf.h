@@ -247,12 +247,14 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 		return UNDECIDED;
 
 	// The deepest byte first: where the packet can't be written to, nothing of it
-	// has been.
-	addresses = difference(h.src, fl->src, h.dst, fl->dst);
-	if (bpf_l4_csum_replace(skb, check, 0, addresses, flags | BPF_F_PSEUDO_HDR))
-		return UNDECIDED;
-	ports = difference(h.sport, fl->sport, h.dport, fl->dport);
-	bpf_l4_csum_replace(skb, check, 0, ports, flags);
+	// has been. Ports change with addresses alone.
+	if (h.src != fl->src || h.dst != fl->dst) {
+		addresses = difference(h.src, fl->src, h.dst, fl->dst);
+		if (bpf_l4_csum_replace(skb, check, 0, addresses, flags | BPF_F_PSEUDO_HDR))
+			return UNDECIDED;
+		ports = difference(h.sport, fl->sport, h.dport, fl->dport);
+		bpf_l4_csum_replace(skb, check, 0, ports, flags);
+	}
 	__builtin_memcpy(h.eth, fl->macs, 12);
 	h.ttl--;
 	h.src = fl->src;
@@ -261,7 +263,8 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	h.dport = fl->dport;
 	h.check = 0;
 	h.check = ~ip_sum(&h);
-	bpf_skb_store_bytes(skb, 0, &h, CHANGED, 0);
+	if (bpf_skb_store_bytes(skb, 0, &h, CHANGED, 0))
+		return UNDECIDED;
 
 	t = now();
 	if (s->stamp != t)
