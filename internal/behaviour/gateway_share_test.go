@@ -37,7 +37,7 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 	serve(t, l.far, "198.51.100.7:7000")
 	both := func(first, second string) {
 		t.Helper()
-		for _, guest := range []struct{ from, as string }{{"10.20.0.10:40000", first}, {"10.21.0.10:40000", second}} {
+		for _, guest := range []struct{ from, as string }{{"10.20.0.10:20000", first}, {"10.21.0.10:20000", second}} {
 			ns := l.g1
 			if strings.HasPrefix(guest.from, "10.21") {
 				ns = l.g2

@@ -530,7 +530,7 @@ func TestNATSessions(t *testing.T) {
 
 	t.Run("two guests and the host with one source port", func(t *testing.T) {
 		seen := map[string]bool{}
-		for ns, from := range map[*testnet.NS]string{l.g1: "10.20.0.10:40000", l.g2: "10.20.0.11:40000", l.host: "192.168.1.20:40000"} {
+		for ns, from := range map[*testnet.NS]string{l.g1: "10.20.0.10:20000", l.g2: "10.20.0.11:20000", l.host: "192.168.1.20:20000"} {
 			c, answer, err := ask(ns, from, "198.51.100.7:7000", "hello")
 			if err != nil {
 				t.Fatalf("from %s: %v", from, err)
@@ -540,7 +540,7 @@ func TestNATSessions(t *testing.T) {
 				t.Errorf("two are %q", answer)
 			}
 			seen[answer] = true
-			if ns == l.host && answer != "hello from 192.168.1.20:40000" {
+			if ns == l.host && answer != "hello from 192.168.1.20:20000" {
 				t.Errorf("the host's own connection is %q", answer)
 			}
 		}

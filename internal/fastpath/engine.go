@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of the maps, as in switch.bpf.c.
+// Bounds of the maps, as in maps.bpf.h.
 const (
 	maxPorts    = 4096
 	maxWays     = 256
@@ -64,7 +64,7 @@ type objects struct {
 	objectMaps
 }
 
-// punts is struct punts of switch.bpf.c.
+// punts is struct punts of maps.bpf.h.
 type punts struct {
 	punted, settled uint64
 	_               [6]uint64

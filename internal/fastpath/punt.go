@@ -34,7 +34,7 @@ type Punt struct {
 var _ ports.Resizer = (*Punt)(nil)
 
 // The ring is for all ports of a worker, which share it: see PUNT_SLOTS in
-// switch.bpf.c.
+// maps.bpf.h.
 const puntSlots = 4096
 
 // place is where the way's punts are counted.

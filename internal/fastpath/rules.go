@@ -38,7 +38,7 @@ type Rules struct {
 	Gateway frame.MAC
 }
 
-// The flags of a port, as in switch.bpf.c.
+// The flags of a port, as in maps.bpf.h.
 const (
 	flagFrom = 1 << iota
 	flagTo

@@ -1,0 +1,181 @@
+package dataplane
+
+import (
+	"time"
+
+	"gxswitch/fdb"
+	"gxswitch/internal/fastpath"
+)
+
+// What the Kernel knows of stations is carried from the tables of the networks, which
+// stay the truth; when it has seen them last comes back.
+
+// kick wakes follow.
+func (f *fast) kick() {
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// leasesMoved makes the Kernel follow what guards have learned.
+func (s *Switch) leasesMoved() {
+	s.leased.Store(true)
+	if s.fast != nil {
+		s.fast.leased.Store(true)
+		s.fast.kick()
+	}
+}
+
+// follow carries the tables' changes to the Kernel, as they come.
+func (s *Switch) follow() {
+	defer close(s.fast.ended)
+	var keys []fdb.Key
+	for {
+		select {
+		case <-s.fast.stop:
+			return
+		case <-s.fast.changed:
+		}
+		s.mu.Lock()
+		v := s.view.Load()
+		if s.fast.leased.Swap(false) {
+			s.tell(v)
+		}
+		nets := make([]*network, 0, len(s.networks))
+		for _, n := range s.networks {
+			nets = append(nets, n)
+		}
+		stale := s.fast.stale
+		s.fast.stale = map[*network]bool{}
+		s.mu.Unlock()
+		for _, n := range nets {
+			var all bool
+			if keys, all = n.table.Changes(keys[:0]); all || stale[n] {
+				s.compare(v, n)
+				continue
+			}
+			for _, k := range keys {
+				s.carry(v, n, k, 0)
+			}
+		}
+	}
+}
+
+// carry makes the Kernel know what the table says of one station. One that moves
+// meanwhile is deleted after it: see number.
+func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
+	n.carrying.Lock()
+	defer n.carrying.Unlock()
+	if number, ok := v.known(n, k); ok {
+		s.carried(n, k, s.fast.Put(n.number, k, number, ageSeconds))
+	} else {
+		s.carried(n, k, s.fast.Delete(n.number, k))
+	}
+}
+
+func (s *Switch) carried(n *network, k fdb.Key, err error) {
+	if err != nil {
+		s.log.Error("tell the kernel of an address", "network", n.cfg.Name, "mac", k.MAC(), "err", err)
+	}
+}
+
+// known is the number of the port behind which the Kernel may know the station.
+// None, where that is not the Kernel's, or where the station's address belongs to
+// another guest: the pipeline refuses its frames whatever the table says.
+func (v *view) known(n *network, k fdb.Key) (uint16, bool) {
+	id, ok := n.table.Lookup(k)
+	if !ok || int(id) >= len(v.ports) || v.ports[id] == nil || v.ports[id].net != n {
+		return 0, false
+	}
+	m := v.ports[id]
+	f := m.port.fastPort()
+	if f == nil || n.number == 0 {
+		return 0, false
+	}
+	if e := v.entry(m.port.wire); e == nil || e.one != m {
+		return 0, false
+	}
+	if owner := m.owners[k.MAC()]; owner != nil && owner != m && owner != m.twin {
+		return 0, false
+	}
+	return f.Number(), true
+}
+
+// compare makes the Kernel know what the table says, and no more.
+func (s *Switch) compare(v *view, n *network) {
+	has := map[fdb.Key]bool{}
+	for _, e := range n.table.Entries(s.clock.Load()) {
+		s.carry(v, n, e.Key, e.AgeSeconds)
+		has[e.Key] = true
+	}
+	var gone []fdb.Key
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		if e.Network == n.number && !has[e.Key] {
+			gone = append(gone, e.Key)
+		}
+	})
+	if err != nil {
+		s.log.Error("compare addresses with the kernel's", "network", n.cfg.Name, "err", err)
+	}
+	for _, k := range gone {
+		s.carry(v, n, k, 0)
+	}
+}
+
+// refresh notes which stations the Kernel has seen.
+func (s *Switch) refresh() {
+	v, now := s.view.Load(), s.clock.Load()
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		if at := v.fastEntry(e.Port); at != nil && at.one != nil && at.one.net.number == e.Network {
+			at.one.net.table.Refresh(e.Key, at.one.id, now-e.AgeSeconds)
+		}
+	})
+	if err != nil {
+		s.log.Error("read what the kernel has seen", "err", err)
+	}
+}
+
+// refreshEvery is how often what the Kernel has seen is read before entries are
+// aged: an eighth of the ageing time, as this is all that it must be exact to.
+func refreshEvery(ageing time.Duration) int64 {
+	if ageing <= 0 {
+		ageing = fdb.DefaultAgeing
+	}
+	return min(max(int64(ageing/time.Second)/8, 1), 10)
+}
+
+// Adopt enters the stations that the Kernel knows from before this switch, once
+// all ports are attached, and makes it forget those that it may not know.
+func (s *Switch) Adopt() {
+	if s.fast == nil {
+		return
+	}
+	s.mu.Lock()
+	nets := map[uint32]*network{}
+	for _, n := range s.networks {
+		nets[n.number] = n
+		s.fast.stale[n] = true
+	}
+	s.mu.Unlock()
+	v, now := s.view.Load(), s.clock.Load()
+	err := s.fast.Entries(func(e fastpath.Entry) {
+		n, at := nets[e.Network], v.fastEntry(e.Port)
+		if n == nil || at == nil || at.one == nil || at.one.net != n || !at.one.carries(e.Key.VLAN()) {
+			return // the port has other VLANs now, perhaps
+		}
+		if m := at.one; m.owners == nil || !m.steals(append(make([]byte, 6), macOf(e.Key)...)) {
+			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
+		}
+	})
+	if err != nil {
+		s.log.Error("adopt addresses", "err", err)
+	}
+	s.fast.kick()
+	s.startFlows()
+}
+
+func macOf(k fdb.Key) []byte {
+	m := k.MAC()
+	return m[:]
+}
