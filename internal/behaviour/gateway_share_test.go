@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -35,9 +36,11 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
 	l.start(twoMasquerades)
 	serve(t, l.far, "198.51.100.7:7000")
+	port := 20000 // both guests' own; another each time, for the last one is closing still
 	both := func(first, second string) {
 		t.Helper()
-		for _, guest := range []struct{ from, as string }{{"10.20.0.10:20000", first}, {"10.21.0.10:20000", second}} {
+		port++
+		for _, guest := range []struct{ from, as string }{{fmt.Sprintf("10.20.0.10:%d", port), first}, {fmt.Sprintf("10.21.0.10:%d", port), second}} {
 			ns := l.g1
 			if strings.HasPrefix(guest.from, "10.21") {
 				ns = l.g2
