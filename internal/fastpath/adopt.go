@@ -77,6 +77,6 @@ func (e *Engine) Sweep() error {
 	for i := range stale {
 		errs = append(errs, deleted(e.obj.GxFdb.Delete(&stale[i])))
 	}
-	e.edition.Add(1)
+	e.edition[0].Add(1)
 	return errors.Join(errs...)
 }

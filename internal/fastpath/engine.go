@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -38,11 +37,9 @@ type Engine struct {
 
 	punts []*Punt
 	shm   []punts // gx_punts: of each port, then of each way
-	mem   []byte  // under shm
 	flows flows
 
-	edition    *atomic.Uint64 // gx_edition: entries of gx_fdb changed or taken away
-	editionMem []byte
+	edition []atomic.Uint64 // gx_edition, one: entries of gx_fdb changed or taken away
 
 	mu       sync.Mutex        // guards what follows
 	ports    []*Port           // by number, nil where free
@@ -117,19 +114,17 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.load(); err != nil {
 		return nil, fmt.Errorf("load the eBPF program: %w", explain(err))
 	}
-	e.mem, err = unix.Mmap(e.obj.GxPunts.FD(), 0, (maxPorts+maxWays)*int(unsafe.Sizeof(punts{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	e.shm, err = mapShared[punts](e.obj.GxPunts, maxPorts+maxWays)
 	if err != nil {
 		return nil, fmt.Errorf("map the counters of punts: %w", err)
 	}
-	e.shm = unsafe.Slice((*punts)(unsafe.Pointer(unsafe.SliceData(e.mem))), maxPorts+maxWays)
 	if err := e.flows.open(&e.obj); err != nil {
 		return nil, err
 	}
-	e.editionMem, err = unix.Mmap(e.obj.GxEdition.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	e.edition, err = mapShared[atomic.Uint64](e.obj.GxEdition, 1)
 	if err != nil {
 		return nil, fmt.Errorf("map the edition of addresses: %w", err)
 	}
-	e.edition = (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(e.editionMem)))
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
 	}
@@ -222,16 +217,8 @@ func (e *Engine) Close() error {
 
 // release gives up the descriptors; what is pinned goes on.
 func (e *Engine) release() error {
-	var errs []error
-	if e.mem != nil {
-		errs = append(errs, unix.Munmap(e.mem))
-		e.mem, e.shm = nil, nil
-	}
-	errs = append(errs, e.flows.close())
-	if e.editionMem != nil {
-		errs = append(errs, unix.Munmap(e.editionMem))
-		e.editionMem, e.edition = nil, nil
-	}
+	errs := []error{unmapShared(e.shm), unmapShared(e.edition), e.flows.close()}
+	e.shm, e.edition = nil, nil
 	for _, h := range e.links {
 		errs = append(errs, h.close())
 	}

@@ -100,7 +100,7 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 	err := e.obj.GxFdb.Update(stationOf(network, k), &v, ebpf.UpdateNoExist)
 	if errors.Is(err, ebpf.ErrKeyExist) {
 		err = e.obj.GxFdb.Put(stationOf(network, k), &v)
-		e.edition.Add(1)
+		e.edition[0].Add(1)
 	}
 	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOMEM) {
 		e.noRoom(err)
@@ -113,7 +113,7 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 // Delete makes the program forget an address.
 func (e *Engine) Delete(network uint32, k fdb.Key) error {
 	err := deleted(e.obj.GxFdb.Delete(stationOf(network, k)))
-	e.edition.Add(1)
+	e.edition[0].Add(1)
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -57,39 +56,31 @@ type session struct {
 
 // flows is the engine's part for flows: memory that it shares with the program.
 type flows struct {
-	mem  [2][]byte
 	all  []session
-	era  *uint32
+	era  []uint32 // one
 	free []uint32 // guarded by Engine.mu
 }
 
 func (f *flows) open(obj *objects) (err error) {
-	if f.mem[0], err = unix.Mmap(obj.GxSessions.FD(), 0, maxSessions*int(unsafe.Sizeof(session{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if f.all, err = mapShared[session](obj.GxSessions, maxSessions); err != nil {
 		return fmt.Errorf("map the sessions: %w", err)
 	}
-	f.all = unsafe.Slice((*session)(unsafe.Pointer(unsafe.SliceData(f.mem[0]))), maxSessions)
-	if f.mem[1], err = unix.Mmap(obj.GxEra.FD(), 0, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if f.era, err = mapShared[uint32](obj.GxEra, 1); err != nil {
 		return fmt.Errorf("map the era: %w", err)
 	}
-	f.era = (*uint32)(unsafe.Pointer(unsafe.SliceData(f.mem[1])))
 	return nil
 }
 
 func (f *flows) close() error {
-	var errs []error
-	for _, m := range f.mem {
-		if m != nil {
-			errs = append(errs, unix.Munmap(m))
-		}
-	}
+	err := errors.Join(unmapShared(f.all), unmapShared(f.era))
 	*f = flows{}
-	return errors.Join(errs...)
+	return err
 }
 
 // NextEra ends all flows that there are, in one step, and begins an era.
 func (e *Engine) NextEra() uint32 {
 	for {
-		if era := atomic.AddUint32(e.flows.era, 1); era != 0 { // of no flow
+		if era := atomic.AddUint32(&e.flows.era[0], 1); era != 0 { // of no flow
 			return era
 		}
 	}
