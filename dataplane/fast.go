@@ -23,9 +23,9 @@ type Kernel interface {
 
 	// Put and Delete say behind which port an address is. Entries tells what it
 	// knows, and when it has last seen a frame of each.
-	Put(network uint32, k fdb.Key, port uint16, ageSeconds int64) error
-	Delete(network uint32, k fdb.Key) error
-	Entries(func(fastpath.Entry)) error
+	Put(network uint32, k fdb.Key, port uint16, ageSeconds int64)
+	Delete(network uint32, k fdb.Key)
+	Entries(func(fastpath.Entry))
 
 	VLANCounters(network uint32, vlan uint16) (packets, bytes uint64)
 
@@ -115,7 +115,7 @@ func (s *Switch) number(n *network) {
 	n.table.Follow(s.fast.kick, func(k fdb.Key) {
 		n.carrying.Lock()
 		defer n.carrying.Unlock()
-		s.carried(n, k, s.fast.Delete(n.number, k))
+		s.fast.Delete(n.number, k)
 	})
 }
 

@@ -68,15 +68,9 @@ func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
 	n.carrying.Lock()
 	defer n.carrying.Unlock()
 	if number, ok := v.known(n, k); ok {
-		s.carried(n, k, s.fast.Put(n.number, k, number, ageSeconds))
+		s.fast.Put(n.number, k, number, ageSeconds)
 	} else {
-		s.carried(n, k, s.fast.Delete(n.number, k))
-	}
-}
-
-func (s *Switch) carried(n *network, k fdb.Key, err error) {
-	if err != nil {
-		s.log.Error("tell the kernel of an address", "network", n.cfg.Name, "mac", k.MAC(), "err", err)
+		s.fast.Delete(n.number, k)
 	}
 }
 
@@ -110,14 +104,11 @@ func (s *Switch) compare(v *view, n *network) {
 		has[e.Key] = true
 	}
 	var gone []fdb.Key
-	err := s.fast.Entries(func(e fastpath.Entry) {
+	s.fast.Entries(func(e fastpath.Entry) {
 		if e.Network == n.number && !has[e.Key] {
 			gone = append(gone, e.Key)
 		}
 	})
-	if err != nil {
-		s.log.Error("compare addresses with the kernel's", "network", n.cfg.Name, "err", err)
-	}
 	for _, k := range gone {
 		s.carry(v, n, k, 0)
 	}
@@ -126,14 +117,11 @@ func (s *Switch) compare(v *view, n *network) {
 // refresh notes which stations the Kernel has seen.
 func (s *Switch) refresh() {
 	v, now := s.view.Load(), s.clock.Load()
-	err := s.fast.Entries(func(e fastpath.Entry) {
+	s.fast.Entries(func(e fastpath.Entry) {
 		if at := v.fastEntry(e.Port); at != nil && at.one != nil && at.one.net.number == e.Network {
 			at.one.net.table.Refresh(e.Key, at.one.id, now-e.AgeSeconds)
 		}
 	})
-	if err != nil {
-		s.log.Error("read what the kernel has seen", "err", err)
-	}
 }
 
 // refreshEvery is how often what the Kernel has seen is read before entries are
@@ -159,7 +147,7 @@ func (s *Switch) Adopt() {
 	}
 	s.mu.Unlock()
 	v, now := s.view.Load(), s.clock.Load()
-	err := s.fast.Entries(func(e fastpath.Entry) {
+	s.fast.Entries(func(e fastpath.Entry) {
 		n, at := nets[e.Network], v.fastEntry(e.Port)
 		if n == nil || at == nil || at.one == nil || at.one.net != n || !at.one.carries(e.Key.VLAN()) {
 			return // the port has other VLANs now, perhaps
@@ -168,9 +156,6 @@ func (s *Switch) Adopt() {
 			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
 		}
 	})
-	if err != nil {
-		s.log.Error("adopt addresses", "err", err)
-	}
 	s.fast.kick()
 	s.startFlows()
 }

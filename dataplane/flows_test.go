@@ -38,9 +38,9 @@ type pretended struct {
 func (*pretended) Network(string) (uint32, error)                  { return 7, nil }
 func (*pretended) DropNetwork(string) error                        { return nil }
 func (*pretended) SetHostAddresses([]netip.Addr) error             { return nil }
-func (*pretended) Put(uint32, fdb.Key, uint16, int64) error        { return nil }
-func (*pretended) Delete(uint32, fdb.Key) error                    { return nil }
-func (*pretended) Entries(func(fastpath.Entry)) error              { return nil }
+func (*pretended) Put(uint32, fdb.Key, uint16, int64)              {}
+func (*pretended) Delete(uint32, fdb.Key)                          {}
+func (*pretended) Entries(func(fastpath.Entry))                    {}
 func (*pretended) VLANCounters(uint32, uint16) (p, b uint64)       { return 0, 0 }
 func (*pretended) Settle()                                         {}
 func (*pretended) WatchSniffers() error                            { return nil }

@@ -27,12 +27,13 @@ func (e *Engine) adopt() error {
 	for i := range e.shm { // what was under way then is not any more
 		e.shm[i].settled = e.shm[i].punted
 	}
-	return e.entries(func(k *objectStation, v *objectPlace) {
-		key := slotKey{k.Network, k.Vlan}
-		if v.Counter < maxCounters && e.bySlot[v.Counter] == nil && e.slots[key] == nil {
-			e.takeSlot(key, v.Counter)
+	e.stations.each(func(word uint64, fid, _ uint32) {
+		k := vlanKey{uint32(word >> 12 & 0xfffffff), uint16(word & 0xfff)}
+		if word == k.word() && fid > 0 && fid < maxFIDs && e.byFID[fid] == nil {
+			e.takeFID(k, uint16(fid))
 		}
 	})
+	return nil
 }
 
 // Adopted reports whether a predecessor had ports here.
@@ -65,18 +66,13 @@ func (e *Engine) Sweep() error {
 	attached := map[uint32]bool{}
 	for _, p := range e.ports {
 		if p != nil {
-			attached[uint32(p.ifindex)] = true
+			attached[p.where()] = true
 		}
 	}
-	var stale []objectStation
-	errs = append(errs, e.entries(func(k *objectStation, v *objectPlace) {
-		if !attached[v.Ifindex] {
-			stale = append(stale, *k)
+	e.stations.each(func(word uint64, where, _ uint32) {
+		if word>>48 != fidOfVLAN && !attached[where] {
+			e.stations.remove(word)
 		}
-	}))
-	for i := range stale {
-		errs = append(errs, deleted(e.obj.GxFdb.Delete(&stale[i])))
-	}
-	e.edition[0].Add(1)
+	})
 	return errors.Join(errs...)
 }

@@ -1,5 +1,7 @@
 package fastpath
 
+import "gxswitch/internal/frame"
+
 // Counters are frames and bytes of the wire that the program decided, and those
 // that were lost on their way to user space, since the port was attached.
 // RxPackets is the sum of Forwarded, Consumed and the drops.
@@ -53,43 +55,63 @@ func (e *Engine) counters(number uint16) (sum objectCounters, err error) {
 	return sum, nil
 }
 
-// A slot counts one VLAN of one network.
+// A database is a filtering database: one VLAN of one network, and what is counted
+// there.
 type (
-	slotKey struct {
+	vlanKey struct {
 		network uint32
 		vlan    uint16
 	}
-	slot struct {
-		slotKey
-		index uint32
-		base  objectVlanCounters
+	database struct {
+		vlanKey
+		fid  uint16
+		base objectVlanCounters
 	}
 )
 
-// slot finds the VLAN's counters, or takes free ones; nil if there are none.
-// e.mu is held.
-func (e *Engine) slot(k slotKey) *slot {
-	if s := e.slots[k]; s != nil {
-		return s
+// word names the VLAN among the stations: where is its FID.
+func (k vlanKey) word() uint64 { return fidOfVLAN<<48 | uint64(k.network)<<12 | uint64(k.vlan) }
+
+// word names a station.
+func (d *database) word(mac frame.MAC) uint64 { return uint64(d.fid)<<48 | macWord(mac) }
+
+// database finds the VLAN's, or makes it; nil if there is no room for another. e.mu
+// is held.
+func (e *Engine) database(k vlanKey) *database {
+	if d := e.databases[k]; d != nil || k.vlan == 0 {
+		return d
 	}
-	for i, s := range e.bySlot {
-		if s == nil {
-			return e.takeSlot(k, uint32(i))
+	for fid := uint16(1); fid < maxFIDs; fid++ {
+		if e.byFID[fid] == nil {
+			if !e.stations.put(k.word(), uint32(fid), 0) {
+				return nil
+			}
+			return e.takeFID(k, fid)
 		}
 	}
 	return nil
 }
 
-func (e *Engine) takeSlot(k slotKey, index uint32) *slot {
-	s := &slot{slotKey: k, index: index}
-	s.base, _ = e.vlanCounters(index)
-	e.slots[k], e.bySlot[index] = s, s
-	return s
+func (e *Engine) takeFID(k vlanKey, fid uint16) *database {
+	d := &database{vlanKey: k, fid: fid}
+	d.base, _ = e.vlanCounters(fid)
+	e.databases[k], e.byFID[fid] = d, d
+	return d
 }
 
-func (e *Engine) vlanCounters(index uint32) (sum objectVlanCounters, err error) {
+// fid is that of a VLAN; 0 if there is none, and no room.
+func (e *Engine) fid(k vlanKey) uint16 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d := e.database(k); d != nil {
+		return d.fid
+	}
+	return 0
+}
+
+func (e *Engine) vlanCounters(fid uint16) (sum objectVlanCounters, err error) {
 	var each []objectVlanCounters
-	if err := e.obj.GxVcounters.Lookup(index, &each); err != nil {
+	if err := e.obj.GxVcounters.Lookup(uint32(fid), &each); err != nil {
 		return sum, err
 	}
 	for i := range each {
@@ -104,13 +126,13 @@ func (e *Engine) vlanCounters(index uint32) (sum objectVlanCounters, err error) 
 func (e *Engine) VLANCounters(network uint32, vlan uint16) (packets, bytes uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.slots[slotKey{network, vlan}]
-	if s == nil {
+	d := e.databases[vlanKey{network, vlan}]
+	if d == nil {
 		return 0, 0
 	}
-	now, err := e.vlanCounters(s.index)
+	now, err := e.vlanCounters(d.fid)
 	if err != nil {
 		return 0, 0
 	}
-	return now.Packets - s.base.Packets, now.Bytes - s.base.Bytes
+	return now.Packets - d.base.Packets, now.Bytes - d.base.Bytes
 }

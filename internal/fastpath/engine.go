@@ -16,10 +16,10 @@ import (
 
 // Bounds of the maps, as in maps.bpf.h.
 const (
-	maxPorts    = 4096
-	maxWays     = 256
-	maxCounters = 4096
-	hostAddrs   = 0xffffffff
+	maxPorts  = 4096
+	maxWays   = 256
+	maxFIDs   = 4096
+	hostAddrs = 0xffffffff
 )
 
 // Engine is the program with its maps, the ports that it is attached to, and the
@@ -30,7 +30,6 @@ type Engine struct {
 	pins    string // directory in a bpffs; "" without one
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
-	room    uint32
 
 	successor bool        // of one that had ports
 	leaving   atomic.Bool // to a successor, see Leave
@@ -39,17 +38,17 @@ type Engine struct {
 	shm   []punts // gx_punts: of each port, then of each way
 	flows flows
 
-	edition []atomic.Uint64 // gx_edition, one: entries of gx_fdb changed or taken away
+	stations stations
 
-	mu       sync.Mutex        // guards what follows
-	ports    []*Port           // by number, nil where free
-	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
-	links    map[int]*hook     // by ifindex, of a predecessor
-	networks map[string]uint32 // numbers
-	slots    map[slotKey]*slot // counters of VLANs
-	bySlot   [maxCounters]*slot
-	next     uint16 // number to try next
-	full     uint64 // addresses that found no room, each time that they were tried
+	mu        sync.Mutex        // guards what follows
+	ports     []*Port           // by number, nil where free
+	adopted   map[int]uint16    // ifindex → number, of a predecessor's ports
+	links     map[int]*hook     // by ifindex, of a predecessor
+	networks  map[string]uint32 // numbers
+	databases map[vlanKey]*database
+	byFID     [maxFIDs]*database
+	next      uint16 // number to try next
+	full      uint64 // addresses that found no room, each time that they were tried
 
 	hostMu    sync.Mutex // guards hostAddrs
 	hostAddrs []netip.Addr
@@ -73,24 +72,21 @@ type Options struct {
 	Punts   int    // ways to user space: one a worker
 	Filters bool   // attach by tc filters, as on kernels without tcx (before 6.6)
 	Log     *slog.Logger
-
-	Stations uint32 // addresses that there is room for; 0: 262144
 }
 
 // Open loads the program and the maps, or adopts what a predecessor with the
 // same run directory left. It needs CAP_BPF and CAP_NET_ADMIN.
 func Open(opt Options) (_ *Engine, err error) {
 	e := &Engine{
-		log:      opt.Log,
-		hash:     nameHash(opt.RunDir),
-		ports:    make([]*Port, maxPorts),
-		adopted:  map[int]uint16{},
-		links:    map[int]*hook{},
-		networks: map[string]uint32{},
-		slots:    map[slotKey]*slot{},
-		next:     1, // 0 is nobody's, as in a frame that bears no number
-		filters:  opt.Filters,
-		room:     opt.Stations,
+		log:       opt.Log,
+		hash:      nameHash(opt.RunDir),
+		ports:     make([]*Port, maxPorts),
+		adopted:   map[int]uint16{},
+		links:     map[int]*hook{},
+		networks:  map[string]uint32{},
+		databases: map[vlanKey]*database{},
+		next:      1, // 0 is nobody's, as in a frame that bears no number
+		filters:   opt.Filters,
 	}
 	defer func() {
 		if err != nil {
@@ -121,9 +117,8 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := e.flows.open(&e.obj); err != nil {
 		return nil, err
 	}
-	e.edition, err = mapShared[atomic.Uint64](e.obj.GxEdition, 1)
-	if err != nil {
-		return nil, fmt.Errorf("map the edition of addresses: %w", err)
+	if err := e.stations.open(&e.obj); err != nil {
+		return nil, fmt.Errorf("map the addresses: %w", err)
 	}
 	if err := e.adopt(); err != nil {
 		return nil, fmt.Errorf("adopt what an earlier daemon left: %w", err)
@@ -155,9 +150,6 @@ func (e *Engine) loadOnce() error {
 	spec, err := loadObject()
 	if err != nil {
 		return err
-	}
-	if e.room != 0 {
-		spec.Maps["gx_fdb"].MaxEntries = e.room
 	}
 	var opt ebpf.CollectionOptions
 	if e.pins != "" {
@@ -217,8 +209,8 @@ func (e *Engine) Close() error {
 
 // release gives up the descriptors; what is pinned goes on.
 func (e *Engine) release() error {
-	errs := []error{unmapShared(e.shm), unmapShared(e.edition), e.flows.close()}
-	e.shm, e.edition = nil, nil
+	errs := []error{unmapShared(e.shm), e.stations.close(), e.flows.close()}
+	e.shm = nil
 	for _, h := range e.links {
 		errs = append(errs, h.close())
 	}
@@ -244,13 +236,10 @@ func (e *Engine) Full() uint64 {
 	return e.full
 }
 
-// noRoom counts an address that found none.
-func (e *Engine) noRoom(why error) {
-	e.mu.Lock()
+// noRoom counts an address that found none. e.mu is held.
+func (e *Engine) noRoom(why string) {
 	e.full++
-	first := e.full == 1
-	e.mu.Unlock()
-	if first {
-		e.log.Warn("no room for another address in the kernel, user space forwards its frames; status counts them", "err", why)
+	if e.full == 1 {
+		e.log.Warn("no room for another address in the kernel, user space forwards its frames; status counts them", "why", why)
 	}
 }

@@ -1,10 +1,8 @@
 package fastpath
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"gxswitch/fdb"
@@ -49,25 +47,22 @@ func (e *Engine) DropNetwork(name string) error {
 	if !ok {
 		return nil
 	}
-	var gone []fdb.Key
-	err := e.Entries(func(en Entry) {
+	e.Entries(func(en Entry) {
 		if en.Network == n {
-			gone = append(gone, en.Key)
+			e.Delete(n, en.Key)
 		}
 	})
-	for _, k := range gone {
-		err = errors.Join(err, e.Delete(n, k))
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k, s := range e.slots {
+	for k, d := range e.databases {
 		if k.network == n {
-			delete(e.slots, k)
-			e.bySlot[s.index] = nil
+			e.stations.remove(k.word())
+			delete(e.databases, k)
+			e.byFID[d.fid] = nil
 		}
 	}
 	delete(e.networks, name)
-	return errors.Join(err, deleted(e.obj.GxNetworks.Delete(nameKey(name))))
+	return deleted(e.obj.GxNetworks.Delete(nameKey(name)))
 }
 
 func nameKey(name string) (k [16]byte) {
@@ -75,85 +70,55 @@ func nameKey(name string) (k [16]byte) {
 	return k
 }
 
-func stationOf(network uint32, k fdb.Key) *objectStation {
-	return &objectStation{Network: network, Vlan: k.VLAN(), Mac: k.MAC()}
-}
-
-// Put says behind which port an address is.
-func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) error {
+// Put says behind which port an address is. Where there is no room, its frames stay
+// with user space; Full counts that.
+func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	p := e.ports[number]
 	if p == nil {
-		e.mu.Unlock()
-		return nil // it is being detached
+		return // it is being detached
 	}
-	s := e.slot(slotKey{network, k.VLAN()})
-	e.mu.Unlock()
-	if s == nil {
-		e.noRoom(errors.New("4096 VLANs have one already"))
-		return nil
+	d := e.database(vlanKey{network, k.VLAN()})
+	if d == nil {
+		e.noRoom("4095 VLANs are known already")
+		return
 	}
-	v := objectPlace{
-		Ifindex: uint32(p.ifindex), Port: uint32(number), Counter: s.index,
-		Stamp: stampNow() - uint32(ageSeconds*1e9>>stampShift),
+	word := d.word(k.MAC())
+	if !e.stations.put(word, p.where(), stampNow()-uint32(ageSeconds*1e9>>stampShift)) {
+		e.noRoom("the places where it could be are taken")
 	}
-	err := e.obj.GxFdb.Update(stationOf(network, k), &v, ebpf.UpdateNoExist)
-	if errors.Is(err, ebpf.ErrKeyExist) {
-		err = e.obj.GxFdb.Put(stationOf(network, k), &v)
-		e.edition[0].Add(1)
-	}
-	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOMEM) {
-		e.noRoom(err)
-		// It may have another port's place still.
-		return e.Delete(network, k)
-	}
-	return err
 }
 
-// Delete makes the program forget an address.
-func (e *Engine) Delete(network uint32, k fdb.Key) error {
-	err := deleted(e.obj.GxFdb.Delete(stationOf(network, k)))
-	e.edition[0].Add(1)
-	return err
-}
-
-// Entries hands every address that the program knows to f.
-func (e *Engine) Entries(f func(Entry)) error {
+// Delete makes the program forget an address, at once.
+func (e *Engine) Delete(network uint32, k fdb.Key) {
 	e.mu.Lock()
-	at := map[uint32]uint16{} // by ifindex
-	for _, p := range e.ports {
-		if p != nil {
-			at[uint32(p.ifindex)] = p.number
-		}
+	defer e.mu.Unlock()
+	if d := e.databases[vlanKey{network, k.VLAN()}]; d != nil {
+		e.stations.remove(d.word(k.MAC()))
 	}
-	e.mu.Unlock()
-	now := stampNow()
-	return e.entries(func(k *objectStation, v *objectPlace) {
-		en := Entry{Network: k.Network, Key: fdb.MakeKey(k.Vlan, k.Mac), AgeSeconds: age(now, v.Stamp)}
-		if at[v.Ifindex] == uint16(v.Port) {
-			en.Port = uint16(v.Port)
-		}
-		f(en)
-	})
 }
 
-const entriesBatch = 4096
-
-func (e *Engine) entries(f func(*objectStation, *objectPlace)) error {
-	keys, values := make([]objectStation, entriesBatch), make([]objectPlace, entriesBatch)
-	var cursor ebpf.MapBatchCursor
-	for {
-		n, err := e.obj.GxFdb.BatchLookup(&cursor, keys, values, nil)
-		for i := range n {
-			f(&keys[i], &values[i])
+// Entries hands every address that the program knows to f, which may call Put and
+// Delete.
+func (e *Engine) Entries(f func(Entry)) {
+	now := stampNow()
+	e.stations.each(func(word uint64, where, stamp uint32) {
+		e.mu.Lock()
+		d, p := e.byFID[word>>48%maxFIDs], e.ports[where%maxPorts]
+		known := d != nil && d.fid == uint16(word>>48)
+		en := Entry{AgeSeconds: age(now, stamp)}
+		if known {
+			en.Network, en.Key = d.network, fdb.MakeKey(d.vlan, macOf(word))
 		}
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
+		if p != nil && p.where() == where {
+			en.Port = p.number
 		}
-		if err != nil {
-			return fmt.Errorf("read the addresses: %w", err)
+		e.mu.Unlock()
+		if known {
+			f(en)
 		}
-	}
+	})
 }
 
 // The program counts time in periods of 2^30 ns of CLOCK_MONOTONIC.

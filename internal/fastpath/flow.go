@@ -97,7 +97,8 @@ func (e *Engine) ClearFlows() error {
 	}
 	e.mu.Unlock()
 	var stale []objectFlowKey
-	keys, values := make([]objectFlowKey, entriesBatch), make([]objectFlow, entriesBatch)
+	const batch = 4096
+	keys, values := make([]objectFlowKey, batch), make([]objectFlow, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := e.obj.GxFlows.BatchLookup(&cursor, keys, values, nil)
@@ -125,10 +126,14 @@ func (e *Engine) PutFlow(f *Flow) error {
 	if out == nil {
 		return nil // it is being detached
 	}
+	fid := uint32(0)
+	if f.VLAN != 0 {
+		fid = uint32(e.fid(vlanKey{f.Gateway, f.VLAN}))
+	}
 	v := objectFlow{
 		Era: f.Era, Session: f.Session.ID, Life: f.Session.Life, Ifindex: uint32(out.ifindex), MaxLen: uint32(f.MaxLen),
 		Src: word(f.NewSrc.Addr()), Dst: word(f.NewDst.Addr()), Sport: htons(f.NewSrc.Port()), Dport: htons(f.NewDst.Port()),
-		In: f.In, Out: f.Out, Network: uint16(f.Gateway), Vlan: f.VLAN, End: uint8(f.End),
+		In: f.In, Out: f.Out, Network: uint16(f.Gateway), Vlan: f.VLAN, Fid: fid, End: uint8(f.End),
 	}
 	copy(v.Macs[:], f.DstMAC[:])
 	copy(v.Macs[6:], f.SrcMAC[:])

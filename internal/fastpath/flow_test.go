@@ -233,10 +233,10 @@ func TestFlowEnds(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		{"the guest is not known", false, nil, func() { _ = l.e.Delete(l.nw, key) }},
-		{"the guest is not known", true, nil, func() { _ = l.e.Delete(l.nw, key) }},
-		{"the guest has moved", false, nil, func() { _ = l.e.Put(l.nw, key, third.port.Number(), 0) }},
-		{"the guest has moved", true, nil, func() { _ = l.e.Put(l.nw, key, third.port.Number(), 0) }},
+		{"the guest is not known", false, nil, func() { l.e.Delete(l.nw, key) }},
+		{"the guest is not known", true, nil, func() { l.e.Delete(l.nw, key) }},
+		{"the guest has moved", false, nil, func() { l.e.Put(l.nw, key, third.port.Number(), 0) }},
+		{"the guest has moved", true, nil, func() { l.e.Put(l.nw, key, third.port.Number(), 0) }},
 		{"it came by another port", false, func(f *Flow) { f.In = third.port.Number() }, nil},
 		{"it came by another port", true, func(f *Flow) { f.In = third.port.Number() }, nil},
 		{"a guest of another network", false, func(f *Flow) { f.FlowKey.Network++ }, nil},

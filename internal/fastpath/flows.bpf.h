@@ -39,7 +39,7 @@ struct flow {
 	__u16 network;  // whose gateway it is
 	__u16 vlan;     // in which the receiver is a station of the network; 0: it is outside
 	__u8 macs[12];  // destination and source
-	__u32 edition;  // gx_edition, plus one, by which the receiver was found in its place
+	__u32 fid;      // of vlan
 	__u8 end;       // of the session that sends: 0 or 1
 	__u8 pad[3];
 };
@@ -175,14 +175,14 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	struct vlan_counters *vc;
 	struct passage *way;
 	struct counters *c;
-	struct station to;
+	struct state *state = find_state();
 	struct session *s;
 	struct flow *fl;
 	struct port *out;
-	struct place *at;
-	__u64 *count;
-	__u32 zero = 0, *era, edition, number, t, len, addresses, ports, flags, check;
+	__u32 zero = 0, where = 0, *era, number, t, len, addresses, ports, flags, check;
 
+	if (!state)
+		return UNDECIDED;
 	if (bpf_skb_load_bytes(skb, 0, &h, sizeof(h)) && bpf_skb_load_bytes(skb, 0, &h, UDP_HEAD))
 		return UNDECIDED;
 	len = bpf_ntohs(h.len);
@@ -226,19 +226,8 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	if (fl->vlan) {
 		if (out->network != fl->network || !(out->flags & TO))
 			return UNDECIDED;
-		count = bpf_map_lookup_elem(&gx_edition, &zero);
-		if (!count)
+		if (!find(state, word_of(fl->macs) | (__u64)fl->fid << 48, &where) || where != out->where)
 			return UNDECIDED;
-		edition = *(volatile __u64 *)count + 1;
-		if (fl->edition != edition) {
-			to.network = fl->network;
-			to.vlan = fl->vlan;
-			set_mac(&to, word_of(fl->macs));
-			at = bpf_map_lookup_elem(&gx_fdb, &to);
-			if (!at || at->port != fl->out || at->ifindex != out->ifindex)
-				return UNDECIDED;
-			fl->edition = edition;
-		}
 	}
 
 	number = fl->network;
@@ -266,7 +255,7 @@ static __attribute__((noinline)) int follow(struct __sk_buff *skb, const struct 
 	if (bpf_skb_store_bytes(skb, 0, &h, CHANGED, 0))
 		return UNDECIDED;
 
-	t = now();
+	t = now(state);
 	if (s->stamp != t)
 		s->stamp = t;
 	if (h.proto == IPPROTO_TCP)

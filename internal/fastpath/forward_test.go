@@ -43,18 +43,8 @@ func TestChangedAddressesAreForgottenAtOnce(t *testing.T) {
 	l := newLab(t)
 	l.open(Options{})
 	a, b, c := l.guest(nil), l.guest(nil), l.guest(nil)
-	put := func(who, at *guest) {
-		t.Helper()
-		if err := l.e.Put(l.nw, fdb.MakeKey(1, who.mac()), at.port.Number(), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	forget := func(who *guest) {
-		t.Helper()
-		if err := l.e.Delete(l.nw, fdb.MakeKey(1, who.mac())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put := func(who, at *guest) { l.e.Put(l.nw, fdb.MakeKey(1, who.mac()), at.port.Number(), 0) }
+	forget := func(who *guest) { l.e.Delete(l.nw, fdb.MakeKey(1, who.mac())) }
 	tests := []struct {
 		name   string
 		change func()

@@ -5,13 +5,10 @@
 
 // Of all ports, all addresses, all VLANs that are counted.
 #define MAX_PORTS 4096
-#define MAX_STATIONS 262144
+#define MAX_BUCKETS 65536 // of stations, four each
 #define MAX_VLANS 4096
 #define MAX_ADDRS 65536
 #define MAX_NETWORKS 1024
-
-// Slots of what each processor remembers of its last frames.
-#define MAX_PAIRS 4096
 
 // A port may have as many frames on their way to user space as an eighth of what
 // its way has room for besides. So one that floods fills a ninth of the ring, eight
@@ -44,6 +41,9 @@ struct port {
 	__u32 max_len; // longest frame the interface takes, without tag
 	__u16 pvid;
 	__u16 twin;    // the port that is the same virtual NIC; itself if there is none
+	__u32 where;   // of stations behind it, see struct slot
+	__u16 fid;     // of pvid; 0: none
+	__u16 pad;
 	__u64 mac;     // of the guest; on an uplink the host's, 0 if that is elsewhere
 	__u64 way;     // to user space: place of its own punts in gx_punts
 	__u64 gateway; // MAC of the gateway that frames from here are for, see flows.bpf.h; 0: none
@@ -55,30 +55,32 @@ struct vlans {
 	__u64 untagged[64];
 };
 
-struct station {
-	__u32 network;
-	__u16 vlan;
-	__u8 mac[6];
+// slot has a station, or is free: all 0. Its word is the station's MAC, the first
+// byte lowest, and in the upper 16 bits the number of its filtering database (FID,
+// 802.1Q-2018, 8.8.8), which is one VLAN of one network.
+//
+// The first slots that a word may be in are those of two buckets, see find.
+// User space alone inserts and removes. check is word ^ where, so that a slot that
+// is read while it changes is taken for no station's (Hyatt and Mann, A lock-less
+// transposition table, ICGA Journal 25(2), 2002).
+struct slot {
+	__u64 check;
+	__u32 stamp; // when a frame of the station was last seen, see now()
+	__u32 where; // number of the port, and above these 12 bits the lower of its ifindex
 };
 
-struct place {
-	__u32 ifindex; // of port, so that a number that is another's by now shows
-	__u32 port;
-	__u32 stamp;   // when a frame of the station was last seen, see now()
-	__u32 counter; // of its VLAN
+struct bucket { // a cache line
+	struct slot slots[4];
 };
 
-// pair is what gx_fdb said of the two addresses of a frame. It holds while edition
-// is gx_edition's, and for 256 jiffies, so that stamps are refreshed.
-struct pair {
-	__u64 src, dst; // addresses; the VLAN in the upper 16 bits of src
-	__u32 network;
-	__u32 edition;
-	__u32 since; // in 256 jiffies
-	__u32 from;  // src: ifindex of the place
-	__u32 counter;
-	__u32 ifindex, port; // dst
-	__u32 pad;
+// A word with this in the place of a FID names a VLAN of a network; where is its
+// FID.
+#define FID_OF_VLAN 0xffffull
+
+// state is what the program needs of all frames.
+struct state {
+	__u64 secret[2]; // odd, see find
+	__u64 clock;     // see now()
 };
 
 // counters are in frames and bytes of the wire, of what was decided here.
@@ -142,31 +144,21 @@ struct {
 	__type(value, struct vlans);
 } gx_vlans SEC(".maps");
 
-// User space alone inserts: memory follows what the switch has learned.
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_STATIONS);
-	__type(key, struct station);
-	__type(value, struct place);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct bucket);
 } gx_fdb SEC(".maps");
 
-// How often user space has changed or taken away an entry of gx_fdb. It does that
-// first, and counts it then.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
-} gx_edition SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, MAX_PAIRS);
-	__type(key, __u32);
-	__type(value, struct pair);
-} gx_pairs SEC(".maps");
+	__type(value, struct state);
+} gx_state SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -206,13 +198,3 @@ struct {
 	__type(key, char[16]);
 	__type(value, __u32);
 } gx_networks SEC(".maps");
-
-// word_of is an address as a number, its first byte lowest.
-ALWAYS __u64 word_of(const __u8 *mac) { return (__u64)*(__u32 *)mac | (__u64)*(__u16 *)&mac[4] << 32; }
-
-// set_mac is the way back. It writes aligned, as the stack must be.
-ALWAYS void set_mac(struct station *s, __u64 word)
-{
-	*(__u16 *)s->mac = word;
-	*(__u32 *)&s->mac[2] = word >> 16;
-}

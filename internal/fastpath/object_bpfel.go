@@ -19,6 +19,16 @@ type objectAddress struct {
 	Ip   [4]uint32
 }
 
+type objectBucket struct {
+	_     structs.HostLayout
+	Slots [4]struct {
+		_     structs.HostLayout
+		Check uint64
+		Stamp uint32
+		Where uint32
+	}
+}
+
 type objectCounters struct {
 	_              structs.HostLayout
 	RxPackets      uint64
@@ -51,7 +61,7 @@ type objectFlow struct {
 	Network uint16
 	Vlan    uint16
 	Macs    [12]uint8
-	Edition uint32
+	Fid     uint32
 	End     uint8
 	Pad     [3]uint8
 }
@@ -67,34 +77,12 @@ type objectFlowKey struct {
 	Pad   uint8
 }
 
-type objectPair struct {
-	_       structs.HostLayout
-	Src     uint64
-	Dst     uint64
-	Network uint32
-	Edition uint32
-	Since   uint32
-	From    uint32
-	Counter uint32
-	Ifindex uint32
-	Port    uint32
-	Pad     uint32
-}
-
 type objectPassage struct {
 	_         structs.HostLayout
 	RxPackets uint64
 	RxBytes   uint64
 	TxPackets uint64
 	TxBytes   uint64
-}
-
-type objectPlace struct {
-	_       structs.HostLayout
-	Ifindex uint32
-	Port    uint32
-	Stamp   uint32
-	Counter uint32
 }
 
 type objectPort struct {
@@ -106,6 +94,9 @@ type objectPort struct {
 	MaxLen  uint32
 	Pvid    uint16
 	Twin    uint16
+	Where   uint32
+	Fid     uint16
+	Pad     uint16
 	Mac     uint64
 	Way     uint64
 	Gateway uint64
@@ -126,11 +117,10 @@ type objectSession struct {
 	Pad   uint64
 }
 
-type objectStation struct {
-	_       structs.HostLayout
-	Network uint32
-	Vlan    uint16
-	Mac     [6]uint8
+type objectState struct {
+	_      structs.HostLayout
+	Secret [2]uint64
+	Clock  uint64
 }
 
 type objectVlanCounters struct {
@@ -197,18 +187,17 @@ type objectProgramSpecs struct {
 type objectMapSpecs struct {
 	GxAddrs     *ebpf.MapSpec `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.MapSpec `ebpf:"gx_counters"`
-	GxEdition   *ebpf.MapSpec `ebpf:"gx_edition"`
 	GxEra       *ebpf.MapSpec `ebpf:"gx_era"`
 	GxFdb       *ebpf.MapSpec `ebpf:"gx_fdb"`
 	GxFlows     *ebpf.MapSpec `ebpf:"gx_flows"`
 	GxIndex     *ebpf.MapSpec `ebpf:"gx_index"`
 	GxNear      *ebpf.MapSpec `ebpf:"gx_near"`
 	GxNetworks  *ebpf.MapSpec `ebpf:"gx_networks"`
-	GxPairs     *ebpf.MapSpec `ebpf:"gx_pairs"`
 	GxPassages  *ebpf.MapSpec `ebpf:"gx_passages"`
 	GxPorts     *ebpf.MapSpec `ebpf:"gx_ports"`
 	GxPunts     *ebpf.MapSpec `ebpf:"gx_punts"`
 	GxSessions  *ebpf.MapSpec `ebpf:"gx_sessions"`
+	GxState     *ebpf.MapSpec `ebpf:"gx_state"`
 	GxVcounters *ebpf.MapSpec `ebpf:"gx_vcounters"`
 	GxVlans     *ebpf.MapSpec `ebpf:"gx_vlans"`
 }
@@ -241,18 +230,17 @@ func (o *objectObjects) Close() error {
 type objectMaps struct {
 	GxAddrs     *ebpf.Map `ebpf:"gx_addrs"`
 	GxCounters  *ebpf.Map `ebpf:"gx_counters"`
-	GxEdition   *ebpf.Map `ebpf:"gx_edition"`
 	GxEra       *ebpf.Map `ebpf:"gx_era"`
 	GxFdb       *ebpf.Map `ebpf:"gx_fdb"`
 	GxFlows     *ebpf.Map `ebpf:"gx_flows"`
 	GxIndex     *ebpf.Map `ebpf:"gx_index"`
 	GxNear      *ebpf.Map `ebpf:"gx_near"`
 	GxNetworks  *ebpf.Map `ebpf:"gx_networks"`
-	GxPairs     *ebpf.Map `ebpf:"gx_pairs"`
 	GxPassages  *ebpf.Map `ebpf:"gx_passages"`
 	GxPorts     *ebpf.Map `ebpf:"gx_ports"`
 	GxPunts     *ebpf.Map `ebpf:"gx_punts"`
 	GxSessions  *ebpf.Map `ebpf:"gx_sessions"`
+	GxState     *ebpf.Map `ebpf:"gx_state"`
 	GxVcounters *ebpf.Map `ebpf:"gx_vcounters"`
 	GxVlans     *ebpf.Map `ebpf:"gx_vlans"`
 }
@@ -261,18 +249,17 @@ func (m *objectMaps) Close() error {
 	return _ObjectClose(
 		m.GxAddrs,
 		m.GxCounters,
-		m.GxEdition,
 		m.GxEra,
 		m.GxFdb,
 		m.GxFlows,
 		m.GxIndex,
 		m.GxNear,
 		m.GxNetworks,
-		m.GxPairs,
 		m.GxPassages,
 		m.GxPorts,
 		m.GxPunts,
 		m.GxSessions,
+		m.GxState,
 		m.GxVcounters,
 		m.GxVlans,
 	)

@@ -20,12 +20,12 @@ const (
 
 	// layout is part of the pins' path: another one of the maps is another
 	// number.
-	layout = "v4"
+	layout = "v5"
 )
 
 // pinDir makes the directory in which an engine is pinned:
 //
-//	BPFFS/gxswitch-HASH/v4-COOKIE
+//	BPFFS/gxswitch-HASH/v5-COOKIE
 //
 // HASH is of the run directory, COOKIE of the network namespace: an interface's
 // index means nothing in another. BPFFS is bpf in the run directory where

@@ -195,6 +195,9 @@ func watchedAtEgress(ifindex int) bool {
 	return err == nil && len(on.Programs) > 0
 }
 
+// where is the port as a slot's where has it.
+func (p *Port) where() uint32 { return uint32(p.number) | uint32(p.ifindex)<<12 }
+
 // Number is the Source of the port's frames at its Punt.
 func (p *Port) Number() uint16 { return p.number }
 

@@ -3,9 +3,6 @@
 // What a frame is on the wire, and the way to user space of those that the program
 // does not decide.
 
-// now counts periods of 2^30 ns, a little more than a second.
-ALWAYS __u32 now(void) { return bpf_ktime_get_coarse_ns() >> 30; }
-
 // seen is a frame on its way through the program.
 struct seen {
 	__u32 in;      // number of the port it came from

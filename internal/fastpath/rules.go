@@ -94,7 +94,12 @@ func (p *Port) SetRules(r Rules) error {
 }
 
 func (p *Port) put(r Rules) error {
+	fid := uint16(0)
+	if r.From {
+		fid = p.e.fid(vlanKey{r.Network, r.VLANs.PVID()})
+	}
 	v := objectPort{
+		Where: p.where(), Fid: fid,
 		Ifindex: uint32(p.ifindex), Network: r.Network, Flags: r.flags(), Punt: uint32(p.punt.ifindex),
 		MaxLen: uint32(max(r.MaxLen, 0)), Pvid: r.VLANs.PVID(), Twin: r.Twin, Mac: macWord(r.MAC),
 		Way: uint64(p.punt.place()), Gateway: macWord(r.Gateway),
@@ -112,13 +117,6 @@ func (p *Port) put(r Rules) error {
 		v.Flags |= flagRest
 	}
 	return p.e.obj.GxPorts.Put(uint32(p.number), &v)
-}
-
-// macWord is the address as the program reads it: the first byte lowest.
-func macWord(m frame.MAC) uint64 {
-	var b [8]byte
-	copy(b[:], m[:])
-	return binary.LittleEndian.Uint64(b[:])
 }
 
 func vlansOf(s *vlan.Set) *objectVlans {

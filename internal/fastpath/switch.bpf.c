@@ -30,6 +30,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #include "maps.bpf.h"
+#include "stations.bpf.h"
 #include "punt.bpf.h"
 #include "guard.bpf.h"
 #include "flows.bpf.h"
@@ -56,12 +57,6 @@ ALWAYS struct port *find_port(__u32 ifindex, __u32 *number)
 	return p && p->ifindex == ifindex ? p : NULL;
 }
 
-// pair_slot spreads what differs between pairs: the addresses' lower halves.
-ALWAYS __u32 pair_slot(__u64 src, __u64 dst)
-{
-	return ((src ^ dst >> 7 ^ dst << 9) * 0x9e3779b97f4a7c15ull >> 40) & (MAX_PAIRS - 1);
-}
-
 SEC("tc")
 int gx_ingress(struct __sk_buff *skb)
 {
@@ -71,18 +66,17 @@ int gx_ingress(struct __sk_buff *skb)
 	struct packet k;
 	struct counters *c;
 	struct vlan_counters *vc;
-	struct place *src, *dst;
-	struct pair *both;
+	struct state *state;
+	struct slot *src;
 	struct port *p, *out;
 	struct vlans *v;
-	struct station s;
-	__u32 ifindex = skb->ifindex, zero = 0, edition, since, slot, counter, to, t;
-	__u64 from, dest, key, *count;
+	__u32 where = 0, counter, to, t;
+	__u64 from, dest, fid;
 	__u16 tci = 0;
-	bool untagged, own;
+	bool untagged;
 	int verdict;
 
-	p = find_port(ifindex, &f.in);
+	p = find_port(skb->ifindex, &f.in);
 	if (!p)
 		return TC_ACT_UNSPEC;
 
@@ -132,54 +126,29 @@ int gx_ingress(struct __sk_buff *skb)
 	}
 
 	// learn, decide
-	own = p->flags & REST && p->mac && dest == p->mac;
-	count = bpf_map_lookup_elem(&gx_edition, &zero);
-	slot = pair_slot(from, dest);
-	both = bpf_map_lookup_elem(&gx_pairs, &slot);
-	if (!count || !both)
+	state = find_state();
+	if (!state)
 		goto undecided;
-	edition = *(volatile __u64 *)count;
-	key = from | (__u64)f.vid << 48;
-	since = bpf_jiffies64() >> 8;
-	if (likely(both->src == key && both->dst == dest && both->from == ifindex && both->network == p->network &&
-		   both->edition == edition && both->since == since && !own)) {
-		counter = both->counter;
-		to = both->port;
-		ifindex = both->ifindex;
-	} else {
-		s.network = p->network;
-		s.vlan = f.vid;
-		set_mac(&s, from);
-		src = bpf_map_lookup_elem(&gx_fdb, &s);
-		if (!src || src->ifindex != ifindex)
-			goto undecided;
-		t = now();
-		if (src->stamp != t)
-			src->stamp = t;
-		counter = src->counter;
-		if (own) {
-			c = bpf_map_lookup_elem(&gx_counters, &f.in);
-			if (c) {
-				received(&f, c);
-				c->consumed += f.frames;
-			}
-			vc = bpf_map_lookup_elem(&gx_vcounters, &counter);
-			if (vc) {
-				vc->packets += f.frames;
-				vc->bytes += wire_bytes(&f, f.tagged);
-			}
-			return TC_ACT_UNSPEC;
+	fid = likely(f.vid == p->pvid) ? p->fid : find_fid(state, p->network, f.vid);
+	src = fid ? find(state, from | fid << 48, &where) : NULL;
+	if (!src || where != p->where)
+		goto undecided;
+	t = now(state);
+	if (src->stamp != t)
+		src->stamp = t;
+	counter = fid;
+	if (p->flags & REST && p->mac && dest == p->mac) {
+		c = bpf_map_lookup_elem(&gx_counters, &f.in);
+		if (c) {
+			received(&f, c);
+			c->consumed += f.frames;
 		}
-		set_mac(&s, dest);
-		dst = bpf_map_lookup_elem(&gx_fdb, &s);
-		if (!dst)
-			goto undecided;
-		to = dst->port;
-		*both = (struct pair){
-			.src = key, .dst = dest, .network = p->network, .edition = edition, .since = since,
-			.from = ifindex, .counter = counter, .ifindex = dst->ifindex, .port = to,
-		};
-		ifindex = both->ifindex;
+		vc = bpf_map_lookup_elem(&gx_vcounters, &counter);
+		if (vc) {
+			vc->packets += f.frames;
+			vc->bytes += wire_bytes(&f, f.tagged);
+		}
+		return TC_ACT_UNSPEC;
 	}
 	if (!f.tagged && f.type == ETH_P_IP && dest == p->gateway && dest) {
 		verdict = follow(skb, &f, p->network, counter);
@@ -187,8 +156,11 @@ int gx_ingress(struct __sk_buff *skb)
 			return verdict;
 		goto undecided;
 	}
+	if (!find(state, dest | fid << 48, &where))
+		goto undecided;
+	to = where & (MAX_PORTS - 1);
 	out = bpf_map_lookup_elem(&gx_ports, &to);
-	if (!out || out->ifindex != ifindex || out->network != p->network || !(out->flags & TO))
+	if (!out || out->where != where || out->network != p->network || !(out->flags & TO))
 		goto undecided;
 
 	// deliver

@@ -1,0 +1,113 @@
+package fastpath
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"gxswitch/internal/frame"
+)
+
+// private is a table that no program reads.
+func private() *stations {
+	s := &stations{buckets: make([]bucket, 65536), state: make([]state, 1)}
+	s.state[0].secret.Store(0x9e3779b97f4a7c15)
+	s.state[0].mix.Store(0xd6e8feb86659fd93)
+	return s
+}
+
+// crowd is addresses that take every slot where one could be, and those to which
+// they could move from there.
+func crowd(s *stations, d *database, mac frame.MAC) []frame.MAC {
+	homes := s.homes(d.word(mac))
+	inner := settlers(s, d, homes[:], 1)
+	var others []*bucket
+	for _, mac := range inner {
+		others = append(others, s.homes(d.word(mac))[1])
+	}
+	return append(inner, settlers(s, d, others, 2)...)
+}
+
+// settlers is addresses that fill buckets, each of them its first home.
+func settlers(s *stations, d *database, buckets []*bucket, salt byte) []frame.MAC {
+	room, left := map[*bucket]int{}, 0
+	for _, b := range buckets {
+		room[b] += len(b)
+		left += len(b)
+	}
+	var found []frame.MAC
+	for i := uint32(0); left > 0; i++ {
+		mac := frame.MAC{2, salt}
+		binary.BigEndian.PutUint32(mac[2:], i)
+		if first := s.homes(d.word(mac))[0]; room[first] > 0 {
+			room[first]--
+			left--
+			found = append(found, mac)
+		}
+	}
+	return found
+}
+
+func TestStationsAreAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, model := private(), map[uint64]uint32{}
+		word := rapid.Map(rapid.Uint64Range(0, 40), func(i uint64) uint64 { return 1<<48 | i<<40 | 2 })
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				w, where := word.Draw(t, "word"), rapid.Uint32().Draw(t, "where")
+				if !s.put(w, where, 7) {
+					t.Fatalf("no room for %x", w)
+				}
+				model[w] = where
+			},
+			"remove": func(t *rapid.T) {
+				w := word.Draw(t, "word")
+				s.remove(w)
+				delete(model, w)
+			},
+			"": func(t *rapid.T) {
+				n := 0
+				s.each(func(w uint64, where, stamp uint32) {
+					n++
+					if want, ok := model[w]; !ok || want != where || stamp != 7 {
+						t.Fatalf("%x is at %x (stamp %d), the model says %x, %v", w, where, stamp, want, ok)
+					}
+				})
+				if n != len(model) {
+					t.Fatalf("%d stations, the model has %d", n, len(model))
+				}
+			},
+		})
+	})
+}
+
+// A full complement of stations finds room.
+func TestStationsFindRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mac  func(i int) frame.MAC
+	}{
+		{"in a row", func(i int) frame.MAC { return frame.MAC{2, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)} }},
+		{"of many vendors", func(i int) frame.MAC { return frame.MAC{byte(i) &^ 1, byte(i >> 8), byte(i >> 16), 0x5e, 0, 0} }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, d := private(), &database{fid: 1}
+			lost := 0
+			const stations = 131072 // half of the slots
+			for i := range stations {
+				if !s.put(d.word(tt.mac(2*i)), 1, 0) {
+					lost++
+				}
+			}
+			if lost > 0 {
+				t.Errorf("%d of %d found no room", lost, stations)
+			}
+			for i := range stations {
+				if s.at(d.word(tt.mac(2*i))) == nil {
+					t.Fatalf("station %d is not there", i)
+				}
+			}
+		})
+	}
+}
