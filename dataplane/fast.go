@@ -112,11 +112,7 @@ func (s *Switch) number(n *network) {
 	if n.number, err = s.fast.Network(n.cfg.Name); err != nil {
 		s.log.Warn("the kernel does not forward for the network", "network", n.cfg.Name, "err", err)
 	}
-	n.table.Follow(s.fast.kick, func(k fdb.Key) {
-		n.carrying.Lock()
-		defer n.carrying.Unlock()
-		s.fast.Delete(n.number, k)
-	})
+	n.table.Follow(func(k fdb.Key) { s.carry(s.view.Load(), n, k, 0) })
 }
 
 // enterFast notes where frames of the Kernel's ports come in.

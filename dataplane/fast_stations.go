@@ -8,7 +8,8 @@ import (
 )
 
 // What the Kernel knows of stations is carried from the tables of the networks, which
-// stay the truth; when it has seen them last comes back.
+// stay the truth, by who changes them and as it is changed; when the Kernel has seen
+// them last comes back.
 
 // kick wakes follow.
 func (f *fast) kick() {
@@ -27,10 +28,10 @@ func (s *Switch) leasesMoved() {
 	}
 }
 
-// follow carries the tables' changes to the Kernel, as they come.
+// follow makes the Kernel know what it may where that is not for a station's sake:
+// leases come and go, and with them whose an address is.
 func (s *Switch) follow() {
 	defer close(s.fast.ended)
-	var keys []fdb.Key
 	for {
 		select {
 		case <-s.fast.stop:
@@ -42,28 +43,17 @@ func (s *Switch) follow() {
 		if s.fast.leased.Swap(false) {
 			s.tell(v)
 		}
-		nets := make([]*network, 0, len(s.networks))
-		for _, n := range s.networks {
-			nets = append(nets, n)
-		}
 		stale := s.fast.stale
 		s.fast.stale = map[*network]bool{}
 		s.mu.Unlock()
-		for _, n := range nets {
-			var all bool
-			if keys, all = n.table.Changes(keys[:0]); all || stale[n] {
-				s.compare(v, n)
-				continue
-			}
-			for _, k := range keys {
-				s.carry(v, n, k, 0)
-			}
+		for n := range stale {
+			s.compare(v, n)
 		}
 	}
 }
 
-// carry makes the Kernel know what the table says of one station. One that moves
-// meanwhile is deleted after it: see number.
+// carry makes the Kernel know what the table says of one station. Who changes the
+// table meanwhile carries that after it.
 func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
 	n.carrying.Lock()
 	defer n.carrying.Unlock()

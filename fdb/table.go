@@ -49,10 +49,7 @@ type Table struct {
 	limit  int
 	ageing int32 // seconds
 
-	wake    func()    // of Follow; nil: nobody does
-	moved   func(Key) // likewise
-	changed []Key     // since the last Changes
-	missed  bool      // there were more
+	follower func(Key) // of Follow; nil: there is none
 }
 
 // New returns an empty table.
@@ -133,7 +130,7 @@ func (t *Table) insert(k Key, v value) {
 	}
 	t.link(t.index.Load().place(k, v), v)
 	t.len++
-	t.note(k)
+	t.tell(k)
 }
 
 // replace gives the station in a slot another port, kind or stamp.
@@ -143,19 +140,16 @@ func (t *Table) replace(at uint32, v value) {
 	t.unlink(at, old)
 	slot.Store(uint64(v.inGenerationOf(old)))
 	t.link(at, v)
-	k := Key(t.index.Load().key(at).Load())
-	t.note(k)
-	if t.moved != nil && old.port() != v.port() {
-		t.moved(k)
-	}
+	t.tell(Key(t.index.Load().key(at).Load()))
 }
 
 func (t *Table) remove(at uint32) {
 	x := t.index.Load()
 	t.unlink(at, value(x.value(at).Load()))
-	t.note(Key(x.key(at).Load()))
+	k := Key(x.key(at).Load())
 	x.clear(at)
 	t.len--
+	t.tell(k)
 }
 
 // rebuild moves everything into an index of so many buckets. Readers go on in

@@ -1,7 +1,5 @@
 package fastpath
 
-import "gxswitch/internal/frame"
-
 // Counters are frames and bytes of the wire that the program decided, and those
 // that were lost on their way to user space, since the port was attached.
 // RxPackets is the sum of Forwarded, Consumed and the drops.
@@ -72,41 +70,36 @@ type (
 // word names the VLAN among the stations: where is its FID.
 func (k vlanKey) word() uint64 { return fidOfVLAN<<48 | uint64(k.network)<<12 | uint64(k.vlan) }
 
-// word names a station.
-func (d *database) word(mac frame.MAC) uint64 { return uint64(d.fid)<<48 | macWord(mac) }
-
-// database finds the VLAN's, or makes it; nil if there is no room for another. e.mu
-// is held.
-func (e *Engine) database(k vlanKey) *database {
-	if d := e.databases[k]; d != nil || k.vlan == 0 {
-		return d
+// fid is that of a VLAN, which gets one if it has none; 0 where there is no room.
+func (e *Engine) fid(k vlanKey) uint16 {
+	e.vlanMu.RLock()
+	d := e.databases[k]
+	e.vlanMu.RUnlock()
+	if d != nil {
+		return d.fid
+	}
+	e.vlanMu.Lock()
+	defer e.vlanMu.Unlock()
+	if d := e.databases[k]; d != nil {
+		return d.fid
 	}
 	for fid := uint16(1); fid < maxFIDs; fid++ {
 		if e.byFID[fid] == nil {
 			if !e.stations.put(k.word(), uint32(fid), 0) {
-				return nil
+				return 0
 			}
-			return e.takeFID(k, fid)
+			e.takeFID(k, fid)
+			return fid
 		}
 	}
-	return nil
+	return 0
 }
 
-func (e *Engine) takeFID(k vlanKey, fid uint16) *database {
+// takeFID is called with e.vlanMu held.
+func (e *Engine) takeFID(k vlanKey, fid uint16) {
 	d := &database{vlanKey: k, fid: fid}
 	d.base, _ = e.vlanCounters(fid)
 	e.databases[k], e.byFID[fid] = d, d
-	return d
-}
-
-// fid is that of a VLAN; 0 if there is none, and no room.
-func (e *Engine) fid(k vlanKey) uint16 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d := e.database(k); d != nil {
-		return d.fid
-	}
-	return 0
 }
 
 func (e *Engine) vlanCounters(fid uint16) (sum objectVlanCounters, err error) {
@@ -124,9 +117,9 @@ func (e *Engine) vlanCounters(fid uint16) (sum objectVlanCounters, err error) {
 // VLANCounters are the frames that entered a network in a VLAN and were decided
 // by the program.
 func (e *Engine) VLANCounters(network uint32, vlan uint16) (packets, bytes uint64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.vlanMu.RLock()
 	d := e.databases[vlanKey{network, vlan}]
+	e.vlanMu.RUnlock()
 	if d == nil {
 		return 0, 0
 	}

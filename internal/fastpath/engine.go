@@ -40,15 +40,19 @@ type Engine struct {
 
 	stations stations
 
-	mu        sync.Mutex        // guards what follows
-	ports     []*Port           // by number, nil where free
-	adopted   map[int]uint16    // ifindex → number, of a predecessor's ports
-	links     map[int]*hook     // by ifindex, of a predecessor
-	networks  map[string]uint32 // numbers
+	full atomic.Uint64           // addresses that found no room, each time that they were tried
+	at   [maxPorts]atomic.Uint32 // where of each port, 0 where free
+
+	vlanMu    sync.RWMutex // guards what follows; nobody waits with it held
 	databases map[vlanKey]*database
 	byFID     [maxFIDs]*database
-	next      uint16 // number to try next
-	full      uint64 // addresses that found no room, each time that they were tried
+
+	mu       sync.Mutex        // guards what follows
+	ports    []*Port           // by number, nil where free
+	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
+	links    map[int]*hook     // by ifindex, of a predecessor
+	networks map[string]uint32 // numbers
+	next     uint16            // number to try next
 
 	hostMu    sync.Mutex // guards hostAddrs
 	hostAddrs []netip.Addr
@@ -230,16 +234,11 @@ func (e *Engine) Survives() bool { return e.pins != "" }
 
 // Full is how often an address found no room in the kernel. Its frames are
 // forwarded by user space.
-func (e *Engine) Full() uint64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.full
-}
+func (e *Engine) Full() uint64 { return e.full.Load() }
 
-// noRoom counts an address that found none. e.mu is held.
+// noRoom counts an address that found none.
 func (e *Engine) noRoom(why string) {
-	e.full++
-	if e.full == 1 {
+	if e.full.Add(1) == 1 {
 		e.log.Warn("no room for another address in the kernel, user space forwards its frames; status counts them", "why", why)
 	}
 }

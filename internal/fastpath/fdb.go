@@ -52,8 +52,7 @@ func (e *Engine) DropNetwork(name string) error {
 			e.Delete(n, en.Key)
 		}
 	})
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.vlanMu.Lock()
 	for k, d := range e.databases {
 		if k.network == n {
 			e.stations.remove(k.word())
@@ -61,6 +60,9 @@ func (e *Engine) DropNetwork(name string) error {
 			e.byFID[d.fid] = nil
 		}
 	}
+	e.vlanMu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	delete(e.networks, name)
 	return deleted(e.obj.GxNetworks.Delete(nameKey(name)))
 }
@@ -73,29 +75,27 @@ func nameKey(name string) (k [16]byte) {
 // Put says behind which port an address is. Where there is no room, its frames stay
 // with user space; Full counts that.
 func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	p := e.ports[number]
-	if p == nil {
+	where := e.at[number].Load()
+	if where == 0 {
 		return // it is being detached
 	}
-	d := e.database(vlanKey{network, k.VLAN()})
-	if d == nil {
+	fid := e.fid(vlanKey{network, k.VLAN()})
+	if fid == 0 {
 		e.noRoom("4095 VLANs are known already")
 		return
 	}
-	word := d.word(k.MAC())
-	if !e.stations.put(word, p.where(), stampNow()-uint32(ageSeconds*1e9>>stampShift)) {
+	if !e.stations.put(wordOf(fid, k.MAC()), where, stampNow()-uint32(ageSeconds*1e9>>stampShift)) {
 		e.noRoom("the places where it could be are taken")
 	}
 }
 
 // Delete makes the program forget an address, at once.
 func (e *Engine) Delete(network uint32, k fdb.Key) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d := e.databases[vlanKey{network, k.VLAN()}]; d != nil {
-		e.stations.remove(d.word(k.MAC()))
+	e.vlanMu.RLock()
+	d := e.databases[vlanKey{network, k.VLAN()}]
+	e.vlanMu.RUnlock()
+	if d != nil {
+		e.stations.remove(wordOf(d.fid, k.MAC()))
 	}
 }
 
@@ -104,20 +104,20 @@ func (e *Engine) Delete(network uint32, k fdb.Key) {
 func (e *Engine) Entries(f func(Entry)) {
 	now := stampNow()
 	e.stations.each(func(word uint64, where, stamp uint32) {
-		e.mu.Lock()
-		d, p := e.byFID[word>>48%maxFIDs], e.ports[where%maxPorts]
-		known := d != nil && d.fid == uint16(word>>48)
-		en := Entry{AgeSeconds: age(now, stamp)}
-		if known {
-			en.Network, en.Key = d.network, fdb.MakeKey(d.vlan, macOf(word))
+		if word>>48 == fidOfVLAN {
+			return
 		}
-		if p != nil && p.where() == where {
-			en.Port = p.number
+		e.vlanMu.RLock()
+		d := e.byFID[word>>48%maxFIDs]
+		e.vlanMu.RUnlock()
+		if d == nil {
+			return
 		}
-		e.mu.Unlock()
-		if known {
-			f(en)
+		en := Entry{Network: d.network, Key: fdb.MakeKey(d.vlan, macOf(word)), AgeSeconds: age(now, stamp)}
+		if number := where % maxPorts; e.at[number].Load() == where {
+			en.Port = uint16(number)
 		}
+		f(en)
 	})
 }
 

@@ -95,6 +95,7 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 	delete(e.links, ifindex)
 	delete(e.adopted, ifindex)
 	e.ports[number] = p
+	e.at[number].Store(p.where())
 	return p, nil
 }
 
@@ -241,6 +242,7 @@ func (p *Port) Disable() error {
 	if p.promiscuous {
 		err = errors.Join(err, discreet(p.ifindex))
 	}
+	e.at[p.number].Store(0)
 	e.mu.Lock()
 	e.ports[p.number] = nil
 	e.mu.Unlock()

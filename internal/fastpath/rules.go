@@ -95,7 +95,7 @@ func (p *Port) SetRules(r Rules) error {
 
 func (p *Port) put(r Rules) error {
 	fid := uint16(0)
-	if r.From {
+	if r.From && r.VLANs.PVID() != 0 {
 		fid = p.e.fid(vlanKey{r.Network, r.VLANs.PVID()})
 	}
 	v := objectPort{

@@ -176,6 +176,9 @@ func (s *stations) each(f func(word uint64, where, stamp uint32)) {
 	}
 }
 
+// wordOf names a station.
+func wordOf(fid uint16, mac frame.MAC) uint64 { return uint64(fid)<<48 | macWord(mac) }
+
 // macWord is the address as the program reads it: the first byte lowest.
 func macWord(m frame.MAC) uint64 {
 	var b [8]byte

@@ -19,18 +19,18 @@ func private() *stations {
 
 // crowd is addresses that take every slot where one could be, and those to which
 // they could move from there.
-func crowd(s *stations, d *database, mac frame.MAC) []frame.MAC {
-	homes := s.homes(d.word(mac))
-	inner := settlers(s, d, homes[:], 1)
+func crowd(s *stations, fid uint16, mac frame.MAC) []frame.MAC {
+	homes := s.homes(wordOf(fid, mac))
+	inner := settlers(s, fid, homes[:], 1)
 	var others []*bucket
 	for _, mac := range inner {
-		others = append(others, s.homes(d.word(mac))[1])
+		others = append(others, s.homes(wordOf(fid, mac))[1])
 	}
-	return append(inner, settlers(s, d, others, 2)...)
+	return append(inner, settlers(s, fid, others, 2)...)
 }
 
 // settlers is addresses that fill buckets, each of them its first home.
-func settlers(s *stations, d *database, buckets []*bucket, salt byte) []frame.MAC {
+func settlers(s *stations, fid uint16, buckets []*bucket, salt byte) []frame.MAC {
 	room, left := map[*bucket]int{}, 0
 	for _, b := range buckets {
 		room[b] += len(b)
@@ -40,7 +40,7 @@ func settlers(s *stations, d *database, buckets []*bucket, salt byte) []frame.MA
 	for i := uint32(0); left > 0; i++ {
 		mac := frame.MAC{2, salt}
 		binary.BigEndian.PutUint32(mac[2:], i)
-		if first := s.homes(d.word(mac))[0]; room[first] > 0 {
+		if first := s.homes(wordOf(fid, mac))[0]; room[first] > 0 {
 			room[first]--
 			left--
 			found = append(found, mac)
@@ -92,11 +92,11 @@ func TestStationsFindRoom(t *testing.T) {
 		{"of many vendors", func(i int) frame.MAC { return frame.MAC{byte(i) &^ 1, byte(i >> 8), byte(i >> 16), 0x5e, 0, 0} }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, d := private(), &database{fid: 1}
+			s := private()
 			lost := 0
 			const stations = 131072 // half of the slots
 			for i := range stations {
-				if !s.put(d.word(tt.mac(2*i)), 1, 0) {
+				if !s.put(wordOf(1, tt.mac(2*i)), 1, 0) {
 					lost++
 				}
 			}
@@ -104,7 +104,7 @@ func TestStationsFindRoom(t *testing.T) {
 				t.Errorf("%d of %d found no room", lost, stations)
 			}
 			for i := range stations {
-				if s.at(d.word(tt.mac(2*i))) == nil {
+				if s.at(wordOf(1, tt.mac(2*i))) == nil {
 					t.Fatalf("station %d is not there", i)
 				}
 			}

@@ -251,9 +251,8 @@ func TestNoRoomForAnAddress(t *testing.T) {
 	a, b := l.guest(nil), l.guest(nil)
 	b.known(1)
 	a.known(1)
-	d := l.e.databases[vlanKey{l.nw, 1}]
 	l.e.Delete(l.nw, fdb.MakeKey(1, b.mac()))
-	crowd := crowd(&l.e.stations, d, b.mac())
+	crowd := crowd(&l.e.stations, l.e.fid(vlanKey{l.nw, 1}), b.mac())
 	for _, mac := range crowd {
 		l.e.Put(l.nw, fdb.MakeKey(1, mac), a.port.Number(), 0)
 	}
