@@ -3,14 +3,18 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"gxswitch/internal/hotplug"
 )
 
+// What the script is asked to do; package xen has what each means.
+func hotplugActions() []string { return []string{"online", "offline", "add", "remove"} }
+
 func newHotplugCommand(a *app) *cobra.Command {
-	actions := []string{"online", "offline", "add", "remove"}
 	return &cobra.Command{
 		Use:   "hotplug online|offline|add|remove [type_if=vif|tap]",
 		Short: "Attach or detach a domain's NIC, as xl's hotplug script",
@@ -22,16 +26,14 @@ and writes "connected" to hotplug-status, or why not to hotplug-error.
 The environment says which vif: XENBUS_PATH=backend/vif/DOMID/DEVID, and for a
 tap INTERFACE=vifDOMID.DEVID-emu. XENSTORED_PATH is xenstored's socket.
 
-online and add exit 0 or 1, offline and remove always 0. No call takes longer
-than five seconds.`,
+online and add exit 0 or 1, offline and remove always 0, and what is none of the
+four 2. No call takes longer than five seconds.`,
 		Example: `  XENBUS_PATH=backend/vif/3/0 vif=vif3.0 gxswitch hotplug online type_if=vif
   INTERFACE=vif3.0-emu gxswitch hotplug add type_if=tap
   XENBUS_PATH=backend/vif/3/0 gxswitch hotplug offline`,
-		ValidArgsFunction: once(cobra.FixedCompletions(actions, cobra.ShellCompDirectiveNoFileComp)),
+		Args:              hotplugArgs,
+		ValidArgsFunction: once(cobra.FixedCompletions(hotplugActions(), cobra.ShellCompDirectiveNoFileComp)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef(cmd, "missing online, offline, add or remove")
-			}
 			client := a.client()
 			defer client.Close()
 			return hotplug.Run(cmd.Context(), hotplug.Options{
@@ -40,6 +42,20 @@ than five seconds.`,
 			})
 		},
 	}
+}
+
+// hotplugArgs wants one action. An argument with an equals sign sets a variable,
+// wherever it stands, as in vif-common.sh.
+func hotplugArgs(cmd *cobra.Command, args []string) error {
+	words := slices.DeleteFunc(slices.Clone(args), func(s string) bool { return strings.Contains(s, "=") })
+	if err := exactly("online, offline, add or remove")(cmd, words); err != nil {
+		return err
+	}
+	if !slices.Contains(hotplugActions(), words[0]) {
+		return first("xl calls this script by itself: name it in script= of the domain's vif",
+			usagef(cmd, "no such action: %q: want online, offline, add or remove", words[0]))
+	}
+	return nil
 }
 
 // warn prints what went wrong where nothing fails for it.

@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,9 +23,11 @@ type app struct {
 	socket   string // --socket
 	json     bool   // -j or -o json
 	noHeader bool   // --no-header
+	helpless error  // why there was no help to give
 }
 
 func newRootCommand(a *app) *cobra.Command {
+	var versionWanted bool
 	root := &cobra.Command{
 		Use:   "gxswitch",
 		Short: "A software Ethernet switch for Xen hosts",
@@ -36,14 +38,23 @@ func newRootCommand(a *app) *cobra.Command {
   gxswitch port add vif1.0 --network lab
   gxswitch show`,
 		Args:              noSuchCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return notEmpty(cmd, "socket") },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if versionWanted {
+				_, err := fmt.Fprintln(a.out, "gxswitch", version.String())
+				return err
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Version:           version.String(),
 	}
-	root.SetVersionTemplate("gxswitch {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
+	root.InitDefaultHelpFlag() // known before commands are looked for: --help port add
+	// A flag of our own, because cobra's does not look at the arguments.
+	root.Flags().BoolVarP(&versionWanted, "version", "v", false, "version for gxswitch")
+	a.helpOnCommandsAlone(root)
 
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", "", "`PATH` of the control socket (default $GXSWITCH_SOCKET, else "+defaultSocket+")")
@@ -89,6 +100,20 @@ func (a *app) client() *control.Client {
 	return control.NewClient(socket)
 }
 
+// helpOnCommandsAlone has --help beside what is no command fail, as it does
+// without: cobra would print the help of the command above.
+func (a *app) helpOnCommandsAlone(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd.HasSubCommands() {
+			a.helpless = noSuchCommand(cmd, cmd.Flags().Args())
+		}
+		if a.helpless == nil {
+			help(cmd, args)
+		}
+	})
+}
+
 // newGroup is a command that has nothing but subcommands.
 func newGroup(use, short, long, example string, subcommands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
@@ -101,6 +126,7 @@ func newGroup(use, short, long, example string, subcommands ...*cobra.Command) *
 			return usagef(cmd, "%s wants a command: %s", cmd.CommandPath(), names(cmd))
 		},
 	}
+	group.InitDefaultHelpFlag()
 	group.AddCommand(subcommands...)
 	return group
 }
@@ -131,11 +157,13 @@ func newHelpCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return usagef(cmd.Root(), "no such command: %s", strings.Join(args, " "))
+			if err == nil {
+				err = noSuchCommand(target, rest)
+			}
+			if err != nil {
+				return err
 			}
 			target.InitDefaultHelpFlag()
-			target.InitDefaultVersionFlag()
 			return target.Help()
 		},
 	}

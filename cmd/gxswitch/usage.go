@@ -60,7 +60,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	}
 	e := usagef(cmd, "%s has no command %q", cmd.CommandPath(), args[0])
 	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 && args[0] != "" {
 		return first("did you mean "+strings.Join(near, " or ")+"?", e)
 	}
 	return e

@@ -51,12 +51,15 @@ func Run(ctx context.Context, o Options) error {
 	if err == nil {
 		return nil
 	}
+	failure := apiError(err)
 	if call.ID != (xen.ID{}) {
-		if late := fail(ctx, o, call.ID, err); late != nil {
+		// Where xenstored does not answer, that it can't be told is no news.
+		late := fail(ctx, o, call.ID, failure)
+		if late != nil && late.Error() != failure.Message {
 			o.Warn(apiError(late))
 		}
 	}
-	return apiError(err)
+	return failure
 }
 
 func ref(call xen.Call) control.HotplugRef {
@@ -104,7 +107,7 @@ func domainName(s string) string {
 
 // fail tells xenstore, on a connection of its own: that of attach may be what
 // failed.
-func fail(ctx context.Context, o Options, id xen.ID, why error) error {
+func fail(ctx context.Context, o Options, id xen.ID, why *control.Error) error {
 	ctx, cancel := limit(context.WithoutCancel(ctx), lastWord)
 	defer cancel()
 	store, err := xen.Dial(ctx, xen.SocketPath(o.Getenv))
@@ -112,10 +115,9 @@ func fail(ctx context.Context, o Options, id xen.ID, why error) error {
 		return err
 	}
 	defer store.Close()
-	e := apiError(why)
-	message := "gxswitch: " + e.Message
-	if e.Hint != "" {
-		message += "; " + e.Hint
+	message := "gxswitch: " + why.Message
+	if why.Hint != "" {
+		message += "; " + why.Hint
 	}
 	return xen.Failed(ctx, store, id, message)
 }

@@ -169,6 +169,14 @@ func TestAVifThatWentMeanwhileIsAFailure(t *testing.T) {
 	}
 }
 
+func TestWithoutXenstoredItIsSaidOnce(t *testing.T) {
+	c := newCall(t)
+	c.store.Close()
+	if err := c.run("online"); err == nil || len(c.warned) != 0 {
+		t.Errorf("%v, and warned of %v", err, c.warned)
+	}
+}
+
 func TestTeardownAlwaysSucceeds(t *testing.T) {
 	for name, prepare := range map[string]func(*call){
 		"as it should":       func(*call) {},
