@@ -81,7 +81,7 @@ func (d denial) install() error {
 // On a kernel without tcx and BTF the program is a filter on clsact: it forwards, outlives
 // the daemon, is adopted, and goes with the qdisc that came with it.
 func TestEngineWithoutTCX(t *testing.T) {
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1, _ := l.guest(1), l.guest(2)
 	l.without(noTCX)
 	before := mustRun(t, l.host, "tc", "qdisc", "show")
@@ -122,7 +122,7 @@ func TestEngineThatCannotBeHad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := surviving(t)
+			l := newLab(t, "ebpf")
 			l.guest(1)
 			l.without(tt.denied)
 			l.write("gxswitch.toml", isolated)

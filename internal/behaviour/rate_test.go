@@ -36,8 +36,9 @@ const mbit = 1_000_000
 //	g2--p2------------------+-- vault
 //	g3--p3 100 from, 10 to--+
 //	g4--p4------------------+
-func TestRateIsKept(t *testing.T) {
-	l := newLab(t)
+func TestRateIsKept(t *testing.T) { bothEnginesAlone(t, testRateIsKept) }
+func testRateIsKept(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	guests := map[int]*testnet.NS{}
 	for i := 1; i <= 4; i++ {
 		guests[i] = l.guest(i)
@@ -164,8 +165,9 @@ func iperfServer(t *testing.T, to *testnet.NS, ip string) (end func()) {
 
 // TCP comes to what the rate leaves it after headers, and super-frames pass a
 // rate that is less than one of them a second.
-func TestTCPUnderARate(t *testing.T) {
-	l := newLab(t)
+func TestTCPUnderARate(t *testing.T) { bothEnginesAlone(t, testTCPUnderARate) }
+func testTCPUnderARate(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("100Mb/s", "100Mb/s"))
 	for _, c := range []struct {
@@ -196,8 +198,9 @@ func TestTCPUnderARate(t *testing.T) {
 var rtt = regexp.MustCompile(`= [\d.]+/[\d.]+/([\d.]+)/`)
 
 // A ping finds its way past a queue that is full.
-func TestPingThroughASaturatedPort(t *testing.T) {
-	l := newLab(t)
+func TestPingThroughASaturatedPort(t *testing.T) { bothEnginesAlone(t, testPingThroughASaturatedPort) }
+func testPingThroughASaturatedPort(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("10Mb/s", "10Mb/s"))
 	talk(t, g1, guestIP(2))
@@ -223,9 +226,10 @@ func TestPingThroughASaturatedPort(t *testing.T) {
 }
 
 // After a pause what the interval is worth passes at once, and no more.
-func TestBurstAfterAPause(t *testing.T) {
+func TestBurstAfterAPause(t *testing.T) { bothEnginesAlone(t, testBurstAfterAPause) }
+func testBurstAfterAPause(t *testing.T, engine string) {
 	const payload, credit = 1472, 62_500 // 10 Mb/s in 50 ms
-	l := newLab(t)
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("10Mb/s", ""))
 	talk(t, g1, guestIP(2))

@@ -39,8 +39,8 @@ type lan struct {
 	router, beyond *testnet.NS
 }
 
-func newLAN(t *testing.T) *lan {
-	l := &lan{lab: newLab(t)}
+func newLAN(t *testing.T, engine string) *lan {
+	l := &lan{lab: newLab(t, engine)}
 	l.router = nettest.Namespace(t, l.net, "router")
 	l.beyond = nettest.Namespace(t, l.net, "beyond")
 	l.plugNIC()
@@ -246,8 +246,9 @@ func (p *pings) lost(t *testing.T, most int) {
 
 // The host's connections go on while its NIC is taken over and given back; guests,
 // host and LAN reach each other meanwhile; and in the end all is as it was.
-func TestTakeover(t *testing.T) {
-	l := newLAN(t)
+func TestTakeover(t *testing.T) { bothEnginesAlone(t, testTakeover) }
+func testTakeover(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	before := l.config()
 	talk(t, l.host, "10.9.0.200")
@@ -306,9 +307,9 @@ func TestTakeover(t *testing.T) {
 
 // A daemon that is killed leaves the addresses on the leg. The next one goes on, or
 // puts them back if it is not to have them any more.
-func TestTakeoverKilled(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverKilled(t *testing.T) { bothEngines(t, testTakeoverKilled) }
+func testTakeoverKilled(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	l.guest(1)
 	before := l.config()
 	s := startSession(t, l.host, l.beyond, "10.9.0.100")
@@ -348,7 +349,9 @@ func TestTakeoverKilled(t *testing.T) {
 // A daemon that can't start gives back what the one before, which was killed or has
 // left it to the next, had taken over: the host is not to stay without its network.
 func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
-	t.Parallel()
+	bothEngines(t, testTakeoverKilledAndNoNextDaemon)
+}
+func testTakeoverKilledAndNoNextDaemon(t *testing.T, engine string) {
 	for _, c := range []struct{ name, config, says string }{
 		{"network that can't be", takeover + "[network.foreign0]\nmode = \"host-only\"\n", "foreign0"},
 		{"file that does not check", takeover + "colour = \"red\"\n", "colour: unknown key"},
@@ -356,7 +359,7 @@ func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
 		for _, end := range []syscall.Signal{syscall.SIGKILL, syscall.SIGUSR1} {
 			t.Run(fmt.Sprintf("%s after %s", c.name, end), func(t *testing.T) {
 				t.Parallel()
-				l := newLAN(t)
+				l := newLAN(t, engine)
 				mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
 				before := l.config()
 				l.start(takeover)
@@ -392,8 +395,9 @@ func (l *lan) fails(says string) {
 }
 
 // The command line and a reload take over and give back on the live network.
-func TestTakeoverOfALiveNetwork(t *testing.T) {
-	l := newLAN(t)
+func TestTakeoverOfALiveNetwork(t *testing.T) { bothEnginesAlone(t, testTakeoverOfALiveNetwork) }
+func testTakeoverOfALiveNetwork(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	before := l.config()
 	without := strings.Replace(takeover, "takeover = true\n", "", 1)
@@ -431,9 +435,9 @@ func TestTakeoverOfALiveNetwork(t *testing.T) {
 //
 //	g1--p1 VLAN 10--+
 //	g2--p2 VLAN 20--+-- xenbr0: eth0 untagged in VLAN 10    br0: VLAN 30 of eth0 --p3--g3
-func TestTakeoverWithVLANs(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverWithVLANs(t *testing.T) { bothEngines(t, testTakeoverWithVLANs) }
+func testTakeoverWithVLANs(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	before := l.config()
 	l.start(`
@@ -474,9 +478,9 @@ network = "br0"
 //
 //	g1--p1-- xenbr0, takeover of eth0
 //	g2--p2-- nat0 by eth0
-func TestTakeoverBesideNAT(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverBesideNAT(t *testing.T) { bothEngines(t, testTakeoverBesideNAT) }
+func testTakeoverBesideNAT(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	for _, line := range []string{
 		"ip addr flush dev eth0",
@@ -520,9 +524,9 @@ address = "10.20.0.1/24"
 }
 
 // What can't be taken over stays as it was, and the error says why.
-func TestTakeoverRefused(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverRefused(t *testing.T) { bothEngines(t, testTakeoverRefused) }
+func testTakeoverRefused(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	mustRun(t, l.host, "ip", "link", "add", "xenbr0", "type", "bridge")
 	before := l.config()
 	l.write("gxswitch.toml", takeover)
@@ -564,8 +568,10 @@ func TestTakeoverRefused(t *testing.T) {
 
 // What a network could not do when the daemon began is no secret of its log.
 func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+	bothEngines(t, testTakeoverThatFailsAtTheStartIsShown)
+}
+func testTakeoverThatFailsAtTheStartIsShown(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	if _, err := run(t, l.host, "ip", "link", "add", "link", "eth0", "name", "mv0", "type", "macvlan"); err != nil {
 		t.Skip("needs a kernel with macvlan")
 	}
@@ -590,8 +596,10 @@ func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
 // A network waits for its uplink, keeps the addresses while it is out, and takes
 // what somebody adds to it.
 func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+	bothEngines(t, testTakeoverOfAnUplinkThatComesAndGoes)
+}
+func testTakeoverOfAnUplinkThatComesAndGoes(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	mustRun(t, l.host, "ip", "link", "set", "eth0", "name", "later0")
 	l.start(takeover)
