@@ -93,14 +93,12 @@ func TestEngineWithoutTCX(t *testing.T) {
 	talk(t, g1, guestIP(2))
 	l.inKernel(g1, 1, 2)
 
-	wait := steady(t, g1, guestIP(2))
+	p := startPings(t, g1, guestIP(2), "0.001")
 	l.daemon.end(t, syscall.SIGKILL)
 	talk(t, g1, guestIP(2))
 	l.start(isolated)
 	l.inKernel(g1, 1, 2)
-	if lost := wait(); lost != 0 {
-		t.Errorf("%d pings lost", lost)
-	}
+	p.lost(t, 0)
 	l.daemon.end(t, syscall.SIGTERM)
 	if after := mustRun(t, l.host, "tc", "qdisc", "show"); after != before {
 		t.Errorf("qdiscs before:\n%safter:\n%s", before, after)

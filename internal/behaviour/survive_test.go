@@ -14,18 +14,6 @@ import (
 	"gxswitch/internal/testnet/nettest"
 )
 
-// steady is a ping a millisecond; wait returns how many were lost.
-func steady(t *testing.T, from *testnet.NS, to string) (wait func() int) {
-	t.Helper()
-	const count = 4000
-	lost := make(chan int, 1)
-	go func() {
-		r, _ := ping(t, from, to, count, "-i", "0.001")
-		lost <- count - r
-	}()
-	return func() int { return <-lost }
-}
-
 // sent is what iperf3 says of the sender's side.
 type sent struct {
 	Bits          float64 `json:"bits_per_second"`
@@ -69,8 +57,8 @@ func TestTrafficOutlivesTheDaemon(t *testing.T) {
 	talk(t, g1, guestIP(2))
 	talk(t, g3, guestIP(4))
 
-	wait := steady(t, g1, guestIP(2))
-	flow := bulk(t, g3, g4, guestIP(4), 4)
+	p := startPings(t, g1, guestIP(2), "0.001")
+	flow := bulk(t, g3, g4, guestIP(4), 2)
 	nettest.Wait(t, "traffic", func() (bool, error) { return l.stats("p3").Forwarded > 1000, nil })
 
 	l.daemon.end(t, syscall.SIGKILL)
@@ -84,9 +72,7 @@ func TestTrafficOutlivesTheDaemon(t *testing.T) {
 	}
 	l.daemon.end(t, syscall.SIGUSR1)
 	l.start(isolated)
-	if lost := wait(); lost != 0 {
-		t.Errorf("%d pings lost", lost)
-	}
+	p.lost(t, 0)
 	if f := flow(); f.Bits < 1e8 {
 		t.Errorf("TCP came to %.0f b/s", f.Bits)
 	}

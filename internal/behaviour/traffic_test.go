@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"math/rand"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"regexp"
@@ -162,7 +162,7 @@ func sendFile(t *testing.T, from, to *testnet.NS, ip string, size int64) {
 		received <- sum(h.Sum(nil))
 	}()
 	h := sha256.New()
-	file := io.LimitReader(rand.New(rand.NewSource(1)), size)
+	file := io.LimitReader(rand.NewChaCha8([32]byte{}), size)
 	if _, err := io.Copy(io.MultiWriter(out, h), file); err != nil {
 		t.Fatal(err)
 	}
@@ -226,10 +226,10 @@ func testAddressFlood(t *testing.T, engine string) {
 	out := rawSocket(t, g3, 3)
 	before := l.stats("p3")
 	const flood = 200_000
-	random := rand.New(rand.NewSource(1))
+	random := rand.NewChaCha8([32]byte{})
 	f := ethernet(guestMAC(1), frame.MAC{}, 0x88b5, 46)
 	for range flood {
-		random.Read(f[6:12])
+		_, _ = random.Read(f[6:12])
 		f[6] = f[6]&^1 | 2
 		out.send(t, f)
 	}
