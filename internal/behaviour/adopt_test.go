@@ -14,6 +14,7 @@ import (
 // behind it in those of before is not taken over: frames for it are flooded, as after
 // any change of VLANs, and not refused for five minutes.
 func TestAddressesOfVLANsThatArePastAreNotAdopted(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "ebpf")
 	g1 := l.guest(1)
 	l.guest(2)

@@ -68,6 +68,7 @@ func testNATNetworksShareAnAddress(t *testing.T, engine string) {
 
 // A network without NAT has no sessions and no forwards, and can be given none.
 func TestListsOfANetworkWithoutNAT(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, anyEngine)
 	l.start("[network.vault]\nmode = \"isolated\"\n")
 	for _, of := range []string{"nat", "forward"} {

@@ -375,7 +375,7 @@ func (l *lan) fails(says string) {
 }
 
 // The command line and a reload take over and give back on the live network.
-func TestTakeoverOfALiveNetwork(t *testing.T) { bothEnginesAlone(t, testTakeoverOfALiveNetwork) }
+func TestTakeoverOfALiveNetwork(t *testing.T) { bothEngines(t, testTakeoverOfALiveNetwork) }
 func testTakeoverOfALiveNetwork(t *testing.T, engine string) {
 	l := newLAN(t, engine)
 	g1 := l.guest(1)

@@ -252,6 +252,9 @@ func TestTapThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "ebpf")
 	g1 := l.guest(1)
+	if err := g1.Sysctl("net.ipv6.conf.eth0.disable_ipv6", "1"); err != nil { // it would be heard too
+		t.Fatal(err)
+	}
 	l.start(isolated)
 	guest := tap(t, l.host, "p5")
 	l.awaitPort("p5", "up")
