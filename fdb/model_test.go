@@ -181,6 +181,14 @@ func tableIsItsModel(t *rapid.T) {
 
 	m := &model{limit: limit.Draw(t, "limit"), ageing: 30, portLimit: map[PortID]int{}}
 	tb := New(Config{Limit: m.limit, Ageing: 30 * time.Second})
+	followed := map[Key]PortID{}
+	tb.Follow(func(k Key) {
+		if p, ok := tb.Lookup(k); ok {
+			followed[k] = p
+		} else {
+			delete(followed, k)
+		}
+	})
 	equal := func(t *rapid.T, what string, got, want any) {
 		if got != want {
 			t.Fatalf("%s: %v, the model says %v", what, got, want)
@@ -248,6 +256,7 @@ func tableIsItsModel(t *rapid.T) {
 				t.Fatalf("entries (-model +table):\n%s", diff)
 			}
 			equal(t, "len", tb.Len(), len(m.entries))
+			equal(t, "len of who follows", len(followed), len(m.entries))
 			equal(t, "limit", tb.Limit(), m.limit)
 			for p := range PortID(modelPorts) {
 				equal(t, "port len", tb.PortLen(p), m.count(p, Dynamic, Static, Local))
@@ -259,6 +268,7 @@ func tableIsItsModel(t *rapid.T) {
 				equal(t, "lookup finds", ok, i >= 0)
 				if ok {
 					equal(t, "lookup", p, m.entries[i].Port)
+					equal(t, "who follows", followed[k], p)
 				}
 			}
 			checkInvariants(t, tb)

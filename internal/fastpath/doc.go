@@ -13,9 +13,8 @@
 // interface that is still that port's, both are in one network, and both ports'
 // rules let it pass. Stale addresses cost a detour, not a leak.
 //
-// Each processor remembers the last pairs of addresses that it has looked up. A
-// counter that user space raises after it has changed or deleted an address ends
-// all of them at once; a new address ends none.
+// Addresses lie in memory that the program shares: Put and Delete hold from the next
+// frame on, on every processor, and need no system call.
 //
 // # Flows
 //
