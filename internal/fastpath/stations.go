@@ -25,7 +25,7 @@ type (
 		check        atomic.Uint64
 		stamp, where atomic.Uint32
 	}
-	state struct{ secret, mix, clock atomic.Uint64 }
+	state struct{ secret, mix, _ atomic.Uint64 }
 )
 
 // fidOfVLAN is in the place of a word's FID where it names a VLAN of a network, and
