@@ -23,6 +23,7 @@ import (
 // flows.
 type pretended struct {
 	punt *pretendedPunt
+	heir bool // of a predecessor
 
 	mu      sync.Mutex
 	era     uint32
@@ -43,6 +44,7 @@ func (*pretended) Delete(uint32, fdb.Key) error                    { return nil 
 func (*pretended) Entries(func(fastpath.Entry)) error              { return nil }
 func (*pretended) VLANCounters(uint32, uint16) (p, b uint64)       { return 0, 0 }
 func (*pretended) Settle()                                         {}
+func (k *pretended) Adopted() bool                                 { return k.heir }
 func (*pretended) WatchSniffers() error                            { return nil }
 func (*pretended) ClearFlows() error                               { return nil }
 func (k *pretended) SessionAge(uint32) int64                       { return k.silent }

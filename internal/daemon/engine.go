@@ -143,6 +143,7 @@ func (m *manager) adopted() {
 	if m.kernel.Adopted() {
 		m.log.Info("adopted what an earlier daemon left in the kernel")
 	}
+	m.inherited = nil // from here on flows are this daemon's
 	m.sw.Adopt()
 	if err := m.kernel.Sweep(); err != nil {
 		m.log.Error("remove what an earlier daemon left in the kernel", "err", err)

@@ -52,7 +52,8 @@ type manager struct {
 	l3       layer3
 	reserved string // ports that were taken from the host's own connections, as host.RestorePorts takes them
 
-	takeovers map[string]*host.Takeover // by network
+	takeovers map[string]*host.Takeover       // by network
+	inherited map[string][]fastpath.Inherited // while it starts, by network
 }
 
 // network is one that exists.
@@ -163,6 +164,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	for _, l := range links {
 		m.links[l.Index] = l
 	}
+	m.inherit()
 	if st.Takeovers != nil { // before anything that may fail: stop gives them back
 		m.takeovers = st.Takeovers
 	}
