@@ -151,8 +151,8 @@ func (t *Table) SessionOf(f Flow) (v Session, ok bool) {
 	v = view(k, r)
 	v.State = stateWords[is]
 	switch {
-	case r.from() == outside: // what the opener sends to is who answers
-		ok = r.src() == k.dst() && r.sport() == k.dport()
+	case r.from() == outside: // whom the opener sends to is who answers
+		ok = r.src() == k.dst() && r.sport() == k.dport() && r.dport() != 0
 	case k.from() == outside:
 		ok = r.dst() == k.src() && r.dport() == k.sport()
 	default:
