@@ -31,6 +31,9 @@ type Kernel interface {
 
 	Flows
 
+	// Adopted reports whether it goes on with what a predecessor decided.
+	Adopted() bool
+
 	// Settle and WatchSniffers are called each second; see fastpath.Engine.
 	Settle()
 	WatchSniffers() error
@@ -56,6 +59,7 @@ type fast struct {
 	owners  map[*network]map[frame.MAC]owner // as of the last view; guarded by Switch.mu
 	stale   map[*network]bool                // networks to compare with the Kernel's; guarded by Switch.mu
 	leased  atomic.Bool                      // guards learned addresses
+	heir    atomic.Bool                      // until Adopt the Kernel goes by what it was told before
 	offers  offers
 	buried  chan struct{} // something for bury to do
 	stop    chan struct{} // closed to end follow and followFlows
@@ -86,6 +90,7 @@ func (s *Switch) startFast(k Kernel, punts []ports.Port) {
 		s.fast.punts = append(s.fast.punts, on)
 		s.wires = i + 1
 	}
+	s.fast.heir.Store(k.Adopted())
 	s.view.Store(s.build())
 	for _, on := range s.fast.punts {
 		on.worker.call(func() { on.worker.add(on) })
@@ -161,9 +166,10 @@ func (w *worker) scatter(v *view, frames []frame.Frame) {
 }
 
 // tell makes the Kernel follow a view that is about to be published, so that what
-// the view forbids is forbidden once it is; s.mu is held.
+// the view forbids is forbidden once it is; s.mu is held. While ports and gateways of
+// a predecessor's come one by one, a view forbids what is only not there yet.
 func (s *Switch) tell(v *view) {
-	if s.fast == nil {
+	if s.fast == nil || s.fast.heir.Load() {
 		return
 	}
 	for _, e := range v.fast {

@@ -38,6 +38,9 @@ func (s *Switch) follow() {
 			return
 		case <-s.fast.changed:
 		}
+		if s.fast.heir.Load() {
+			continue // the tables have not heard of what the Kernel knows
+		}
 		s.mu.Lock()
 		v := s.view.Load()
 		if s.fast.leased.Swap(false) {
@@ -124,7 +127,8 @@ func refreshEvery(ageing time.Duration) int64 {
 }
 
 // Adopt enters the stations that the Kernel knows from before this switch, once
-// all ports are attached, and makes it forget those that it may not know.
+// all ports are attached and gateways set, and makes it forget those that it may not
+// know. From then on the Kernel follows this switch, and not a predecessor.
 func (s *Switch) Adopt() {
 	if s.fast == nil {
 		return
@@ -146,6 +150,10 @@ func (s *Switch) Adopt() {
 			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
 		}
 	})
+	s.mu.Lock()
+	s.fast.heir.Store(false)
+	s.tell(s.view.Load())
+	s.mu.Unlock()
 	s.fast.kick()
 	s.startFlows()
 }

@@ -23,6 +23,7 @@ import (
 // flows.
 type pretended struct {
 	punt *pretendedPunt
+	heir bool // of a predecessor
 
 	mu      sync.Mutex
 	era     uint32
@@ -43,6 +44,7 @@ func (*pretended) Delete(uint32, fdb.Key)                          {}
 func (*pretended) Entries(func(fastpath.Entry))                    {}
 func (*pretended) VLANCounters(uint32, uint16) (p, b uint64)       { return 0, 0 }
 func (*pretended) Settle()                                         {}
+func (k *pretended) Adopted() bool                                 { return k.heir }
 func (*pretended) WatchSniffers() error                            { return nil }
 func (*pretended) ClearFlows() error                               { return nil }
 func (k *pretended) SessionAge(uint32) int64                       { return k.silent }
@@ -159,6 +161,12 @@ type flowLab struct {
 
 func newFlowLab(t *testing.T) *flowLab {
 	t.Helper()
+	return newFlowLabOf(t, false)
+}
+
+// newFlowLabOf is one whose Kernel may go on with what a predecessor decided.
+func newFlowLabOf(t *testing.T, heir bool) *flowLab {
+	t.Helper()
 	memory := func() *ports.Memory {
 		m, err := ports.NewMemory()
 		if err != nil {
@@ -166,7 +174,7 @@ func newFlowLab(t *testing.T) *flowLab {
 		}
 		return m
 	}
-	k := &pretended{punt: &pretendedPunt{Memory: memory()}, room: 10}
+	k := &pretended{punt: &pretendedPunt{Memory: memory()}, heir: heir, room: 10}
 	l := &flowLab{kernel: k, fast: map[string]*pretendedPort{},
 		gatewayLab: &gatewayLab{lab: &lab{t: t, ports: map[string]*ports.Memory{}, sent: map[string]uint64{}, of: map[string]string{}}}}
 	var err error
@@ -287,6 +295,27 @@ func TestFlowsOfASession(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("flushed: deleted %+v, ended %s, freed %s", deleted, ended, freed)
 		}
+	}
+}
+
+// While ports come one by one the Kernel goes by what a predecessor has told it; then
+// it is told all at once.
+func TestAdoptedPortsKeepTheirRulesUntilAllAreThere(t *testing.T) {
+	for _, heir := range []bool{false, true} {
+		l := newFlowLabOf(t, heir)
+		told := func(when string, want bool) {
+			t.Helper()
+			for name, p := range l.fast {
+				p.mu.Lock()
+				if got := p.rules != (fastpath.Rules{}); got != want {
+					t.Errorf("heir %v, %s: %s was told %v", heir, when, name, got)
+				}
+				p.mu.Unlock()
+			}
+		}
+		told("before", !heir)
+		l.sw.Adopt()
+		told("adopted", true)
 	}
 }
 

@@ -124,6 +124,43 @@ func (t *Table) Bind(r Ref, open func() uint32) (f Flow, id uint32, ok bool) {
 	}, id, true
 }
 
+// SessionOf is the way back from Bind, for a flow that has outlived its table in a
+// Bypass: the session that it is a direction of, for Restore. The state is the least
+// that lets a session pass by. ok is false for what no table has made.
+func (t *Table) SessionOf(f Flow) (v Session, ok bool) {
+	from, back := inside, outside
+	switch {
+	case f.Outside:
+		from, back = outside, inside
+	case t.isInside(addressFrom(f.NewDst.Addr())): // hairpin
+		back = inside
+	}
+	proto := uint8(f.Protocol)
+	k := makeKey(from, proto, addressFrom(f.Src.Addr()), addressFrom(f.Dst.Addr()), f.Src.Port(), f.Dst.Port())
+	r := makeKey(inside, proto, addressFrom(f.NewSrc.Addr()), addressFrom(f.NewDst.Addr()), f.NewSrc.Port(), f.NewDst.Port()).reversed(back)
+	is := tcpEstablished
+	switch {
+	case f.Protocol != TCP && f.End == int(other):
+		is = udpReplied
+	case f.Protocol != TCP:
+		is = udpUnreplied
+	}
+	if f.End == int(other) {
+		k, r = r, k
+	}
+	v = view(k, r)
+	v.State = stateWords[is]
+	switch {
+	case r.from() == outside: // whom the opener sends to is who answers
+		ok = r.src() == k.dst() && r.sport() == k.dport() && r.dport() != 0
+	case k.from() == outside:
+		ok = r.dst() == k.src() && r.dport() == k.sport()
+	default:
+		ok = true
+	}
+	return v, ok && (f.Protocol == TCP || f.Protocol == UDP)
+}
+
 // unbind takes a session from the Bypass. The caller holds the mutex.
 func (t *Table) unbind(s *slot) {
 	for i := range s.ways {

@@ -97,7 +97,8 @@
 //
 // Sessions live in this process's memory. To keep them over a restart the caller
 // writes Sessions somewhere now and then and gives them to Restore: TCP
-// connections that were opened since are lost. A port is a function of
+// connections that were opened since are lost, but for those whose flows a Bypass
+// has kept (SessionOf). A port is a function of
 // Config.Secret and the guest's port where it is free, so a caller that also
 // keeps the secret has most UDP flows come back to the port they had.
 package nat

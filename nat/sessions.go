@@ -53,6 +53,15 @@ func (t *Table) Sessions(now int64) []Session {
 // opened reports whether the guest opened the session.
 func (v Session) opened() bool { return !v.Forward && !v.Gateway.IsValid() }
 
+// Assured tells a session that both ends have agreed to, and that is not over.
+func (v Session) Assured() bool {
+	first := udpUnreplied
+	if v.Protocol == TCP {
+		first = tcpOpening
+	}
+	return stateFrom(v.State, v.opened(), first).assured()
+}
+
 // view is the session with these keys.
 func view(k, r key) Session {
 	v := Session{Protocol: Protocol(k.proto())}

@@ -85,7 +85,7 @@ func newFDBAdd(a *app) *cobra.Command {
 		Use:   "add MAC --port PORT",
 		Short: "Add a static entry",
 		Long: `Says that an address is behind a port, for good: the entry neither ages nor
-follows the address elsewhere. It goes with its port.`,
+follows the address elsewhere. It outlives the daemon, and goes with its port.`,
 		Example: `  gxswitch fdb add 00:16:3e:00:00:05 --port vif1.0
   gxswitch fdb add 00:16:3e:00:00:05 --port vif1.0 --vlan 20`,
 		Args:              exactly("MAC"),

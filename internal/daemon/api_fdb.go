@@ -78,9 +78,10 @@ func (m *manager) AddFDB(s control.FDBSpec) error {
 	case errors.Is(err, fdb.ErrFull):
 		return control.Errorf(control.CodeRefused, "%s: the forwarding database is full of static entries", s.MAC).
 			WithHint("gxswitch network set NETWORK --fdb-limit N raises the limit")
-	default:
+	case err != nil:
 		return err
 	}
+	return m.keepStation(p, station{network, vid, s.MAC})
 }
 
 // DelFDB implements control.Switch.
@@ -104,7 +105,7 @@ func (m *manager) DelFDB(s control.FDBSpec) error {
 		return control.Errorf(control.CodeNotFound, "%s in VLAN %d: no such entry in network %s", s.MAC, vid, s.Network).
 			WithHint("gxswitch fdb list --network %s", s.Network)
 	}
-	return nil
+	return m.dropStation(station{s.Network, vid, s.MAC})
 }
 
 // FlushFDB implements control.Switch.

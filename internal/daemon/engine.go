@@ -23,6 +23,7 @@ const (
 // reason says why it can't, where afpacket does instead. What a predecessor left
 // in the kernel is adopted, or else removed: it would go on forwarding beside us.
 func openEngine(opt Options, workers int) (k *fastpath.Engine, reason string, err error) {
+	tidyEngines(opt)
 	switch {
 	case opt.Engine == engineAFPacket:
 		return nil, "", flushEngine(opt.RunDir, opt.Log)
@@ -59,6 +60,17 @@ func flushEngine(runDir string, log *slog.Logger) error {
 	return nil
 }
 
+// tidyEngines removes what daemons left in network namespaces that are no more.
+func tidyEngines(opt Options) {
+	removed, err := fastpath.Tidy(opt.RunDir)
+	if err != nil {
+		opt.Log.Error("remove what a daemon left in a network namespace that is no more", "err", err)
+	}
+	for _, dir := range removed {
+		opt.Log.Info("removed what a daemon left in a network namespace that is no more", "pins", dir)
+	}
+}
+
 // Flush removes the programs that a daemon of the run directory left in the
 // kernel, so that nothing is forwarded any more. It refuses while one is running.
 func Flush(opt Options) error {
@@ -66,6 +78,7 @@ func Flush(opt Options) error {
 	if err != nil {
 		return err
 	}
+	tidyEngines(opt)
 	return errors.Join(flushEngine(opt.RunDir, opt.Log), server.Close())
 }
 
@@ -143,6 +156,7 @@ func (m *manager) adopted() {
 	if m.kernel.Adopted() {
 		m.log.Info("adopted what an earlier daemon left in the kernel")
 	}
+	m.inherited = nil // from here on flows are this daemon's
 	m.sw.Adopt()
 	if err := m.kernel.Sweep(); err != nil {
 		m.log.Error("remove what an earlier daemon left in the kernel", "err", err)

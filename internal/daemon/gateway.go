@@ -21,6 +21,7 @@ type gate struct {
 	ports    host.PortRange // of the external address that are nat's
 	secret   [2]uint64      // of nat
 	saved    []savedSession // that wait for the external address
+	savedAt  int64          // when they were read
 	errors   *gateway.ErrorLimit
 	problem  string              // why nothing passes
 	waits    bool                // for an address of the uplink

@@ -17,14 +17,19 @@ func (m *manager) openNAT(n *network) error {
 		return nil
 	}
 	saved := m.loadSessions(n.spec.Name)
-	if saved.Secret == [2]uint64{} {
+	fresh := saved.Secret == [2]uint64{}
+	if fresh {
 		saved.Secret = [2]uint64{rand.Uint64(), rand.Uint64()}
 	}
 	table, err := nat.New(nat.Config{Gateway: n.spec.Address, Secret: saved.Secret})
 	if err != nil {
 		return err
 	}
-	n.gate.nat, n.gate.secret, n.gate.saved = table, saved.Secret, saved.Sessions
+	n.gate.nat, n.gate.secret = table, saved.Secret
+	n.gate.saved, n.gate.savedAt = m.withInherited(n.spec.Name, table, saved.Sessions), m.sw.Seconds()
+	if fresh { // ports that follow from it are the next daemon's, too
+		m.saveOrSay(n)
+	}
 	return nil
 }
 

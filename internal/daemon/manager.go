@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -49,10 +50,12 @@ type manager struct {
 	touched  map[int]touched         // by ifindex: what to restore
 	claims   map[int]*net.UnixConn   // by ifindex: see claim
 	leases   map[int]learned         // by ifindex, as of the last journal
+	stations map[station]int         // static entries, with the ifindex of their port (legIndex: the host's leg)
 	l3       layer3
 	reserved string // ports that were taken from the host's own connections, as host.RestorePorts takes them
 
-	takeovers map[string]*host.Takeover // by network
+	takeovers map[string]*host.Takeover       // by network
+	inherited map[string][]fastpath.Inherited // while it starts, by network
 }
 
 // network is one that exists.
@@ -143,6 +146,7 @@ func newManager(sw *dataplane.Switch, log *slog.Logger, stateDir string) *manage
 		touched:  map[int]touched{},
 		claims:   map[int]*net.UnixConn{},
 		leases:   map[int]learned{},
+		stations: map[station]int{},
 		l3:       newLayer3(),
 
 		takeovers: map[string]*host.Takeover{},
@@ -163,6 +167,7 @@ func (m *manager) start(cfg config.Config, st state) error {
 	for _, l := range links {
 		m.links[l.Index] = l
 	}
+	m.inherit()
 	if st.Takeovers != nil { // before anything that may fail: stop gives them back
 		m.takeovers = st.Takeovers
 	}
@@ -209,6 +214,7 @@ func (m *manager) stop() {
 	if err := m.journal(); err != nil { // with the leases, before the guards go
 		m.log.Error("stop", "err", err)
 	}
+	stations := maps.Clone(m.stations) // which are the next daemon's, as ports are
 	for _, n := range m.networks {
 		m.closeGate(n, false)
 	}
@@ -225,6 +231,7 @@ func (m *manager) stop() {
 	for _, n := range m.networks {
 		m.dropLeg(n)
 	}
+	m.stations = stations
 	if err := m.journal(); err != nil {
 		m.log.Error("stop", "err", err)
 	}

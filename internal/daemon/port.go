@@ -228,6 +228,7 @@ func (m *manager) join(o *opening) error {
 					m.sw.Allow(p.name(), lease)
 				}
 			}
+			m.pinStations(p, w.networks[0])
 			m.log.Info("port attached", "port", p.name(), "network", w.networks[0], "role", w.role.String())
 			m.share(p)
 			return nil
@@ -249,6 +250,7 @@ func (m *manager) share(p *port) {
 			continue
 		}
 		p.members = append(p.members, network)
+		m.pinStations(p, network)
 		m.log.Info("port attached", "port", p.name(), "network", network, "role", p.role.String())
 	}
 }
@@ -259,6 +261,7 @@ func (m *manager) leave(p *port, network string) {
 	if err := m.sw.Detach(p.key(network)); err != nil {
 		m.log.Error("detach", "port", p.name(), "err", err)
 	}
+	m.dropStations(p, network)
 	p.members = slices.DeleteFunc(p.members, func(n string) bool { return n == network })
 	m.log.Info("port detached", "port", p.name(), "network", network)
 }

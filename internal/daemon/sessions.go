@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gxswitch/nat"
@@ -27,6 +28,8 @@ type savedSessions struct {
 type savedSession struct {
 	nat.Session
 	Port string `json:"port,omitempty"`
+
+	guestLink int // by the kernel's account: the interface whose guest it counts for; 0: see Port
 }
 
 // How often sessions are written: a big table seldom.
@@ -64,7 +67,7 @@ func (m *manager) saveSessions(n *network) error {
 	name := m.sw.GuestNames()
 	s := savedSessions{BootID: m.bootID, NetNS: m.netNS, Secret: n.gate.secret}
 	for _, session := range n.gate.nat.Sessions(m.sw.Seconds()) {
-		s.Sessions = append(s.Sessions, savedSession{session, name[session.Opener]})
+		s.Sessions = append(s.Sessions, savedSession{Session: session, Port: name[session.Opener]})
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -75,6 +78,12 @@ func (m *manager) saveSessions(n *network) error {
 		return fmt.Errorf("write NAT sessions: %w", err)
 	}
 	return os.Rename(file+".new", file)
+}
+
+func (m *manager) saveOrSay(n *network) {
+	if err := m.saveSessions(n); err != nil {
+		m.log.Error("keep sessions", "network", n.spec.Name, "err", err)
+	}
 }
 
 // restoreSessions opens the sessions of an earlier daemon, once their external
@@ -89,12 +98,24 @@ func (m *manager) restoreSessions(n *network) {
 	for id, name := range m.sw.GuestNames() {
 		number[name] = id
 	}
+	now, inherited := m.sw.Seconds(), false
 	var sessions []nat.Session
 	for _, s := range saved {
+		if s.guestLink != 0 {
+			p := m.ports[s.guestLink]
+			if p == nil || !slices.Contains(p.members, n.spec.Name) {
+				continue // its guest is elsewhere now
+			}
+			s.Port, inherited = p.name(), true
+		}
 		s.Opener = number[s.Port]
+		s.IdleSeconds += now - n.gate.savedAt
 		sessions = append(sessions, s.Session)
 	}
-	m.log.Info("NAT sessions restored", "network", n.spec.Name, "sessions", n.gate.nat.Restore(sessions, m.sw.Seconds()))
+	m.log.Info("NAT sessions restored", "network", n.spec.Name, "sessions", n.gate.nat.Restore(sessions, now))
+	if inherited { // else they would be nowhere but in this process
+		m.saveOrSay(n)
+	}
 }
 
 // keepSessions writes them now and then, so that a daemon that is killed loses
@@ -116,9 +137,7 @@ func (m *manager) keepSessions(ctx context.Context) {
 			if n.gate.nat.Len() > bigTable && round%int(saveBigEvery/saveEvery) != 0 {
 				continue
 			}
-			if err := m.saveSessions(n); err != nil {
-				m.log.Error("keep sessions", "network", n.spec.Name, "err", err)
-			}
+			m.saveOrSay(n)
 		}
 		m.mu.Unlock()
 	}

@@ -35,6 +35,7 @@ type state struct {
 	Leases   map[int]learned `json:"leases,omitempty"`   // by ifindex
 	Reserved string          `json:"reserved,omitempty"` // see manager.reserved
 	Forwards []stateForward  `json:"forwards,omitempty"`
+	Stations []stateStation  `json:"stations,omitempty"`
 }
 
 // learned is what a guard has seen a guest be given: it renews from its address,
@@ -177,6 +178,7 @@ func (m *manager) journal() error {
 			st.Leases[index] = l
 		}
 	}
+	st.Stations = m.stateStations()
 	for _, t := range m.touched {
 		st.Touched = append(st.Touched, t)
 	}
@@ -202,6 +204,11 @@ func (m *manager) adopt(st state, links []host.Link) {
 	for index, leases := range st.Leases {
 		if same[index] != "" {
 			m.leases[index] = leases
+		}
+	}
+	for _, s := range st.Stations {
+		if s.IfIndex == legIndex || same[s.IfIndex] != "" {
+			m.stations[s.station] = s.IfIndex
 		}
 	}
 	for _, spec := range st.Networks {

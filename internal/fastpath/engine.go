@@ -26,8 +26,9 @@ const (
 // way to user space.
 type Engine struct {
 	log     *slog.Logger
-	hash    string // of the run directory's name
-	pins    string // directory in a bpffs; "" without one
+	hash    string   // of the run directory's name
+	pins    string   // directory in a bpffs; "" without one
+	held    *os.File // pins, see hold
 	obj     objects
 	filters bool // no tcx links, though the kernel has them
 
@@ -104,6 +105,11 @@ func Open(opt Options) (_ *Engine, err error) {
 	if err := othersPins(e.pins); err != nil {
 		return nil, err
 	}
+	if e.pins != "" {
+		if err := e.hold(); err != nil {
+			return nil, err
+		}
+	}
 	// A program of another layout would go on forwarding, before ours and by rules
 	// that nobody changes.
 	if old, err := removePins(opt.RunDir, e.pins); err != nil {
@@ -142,7 +148,7 @@ func (e *Engine) load() error {
 		if err := os.RemoveAll(e.pins); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(e.pins, 0o700); err != nil {
+		if err := e.hold(); err != nil {
 			return err
 		}
 		err = e.loadOnce()
@@ -222,6 +228,10 @@ func (e *Engine) release() error {
 		errs = append(errs, p.release())
 	}
 	e.punts = nil
+	if e.held != nil {
+		errs = append(errs, e.held.Close())
+		e.held = nil
+	}
 	if e.obj.GxIngress != nil {
 		errs = append(errs, e.obj.objectPrograms.Close(), e.obj.objectMaps.Close())
 	}

@@ -97,24 +97,33 @@ func (e *Engine) ClearFlows() error {
 	}
 	e.mu.Unlock()
 	var stale []objectFlowKey
-	const batch = 4096
-	keys, values := make([]objectFlowKey, batch), make([]objectFlow, batch)
-	var cursor ebpf.MapBatchCursor
-	for {
-		n, err := e.obj.GxFlows.BatchLookup(&cursor, keys, values, nil)
-		stale = append(stale, keys[:n]...)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("read the flows: %w", err)
-		}
+	if err := e.eachFlow(func(k *objectFlowKey, _ *objectFlow) { stale = append(stale, *k) }); err != nil {
+		return err
 	}
 	var errs []error
 	for i := range stale {
 		errs = append(errs, deleted(e.obj.GxFlows.Delete(&stale[i])))
 	}
 	return errors.Join(errs...)
+}
+
+// eachFlow hands f what is in the map.
+func (e *Engine) eachFlow(f func(*objectFlowKey, *objectFlow)) error {
+	const batch = 4096
+	keys, values := make([]objectFlowKey, batch), make([]objectFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := e.obj.GxFlows.BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			f(&keys[i], &values[i])
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the flows: %w", err)
+		}
+	}
 }
 
 // PutFlow makes the program forward a flow. ErrFlowsFull: it stays with user

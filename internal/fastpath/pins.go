@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -71,6 +72,11 @@ func findBPFFS(runDir string) (string, error) {
 		return "", fmt.Errorf("mount a bpf filesystem on %s: %w", bpffs, err)
 	}
 	return bpffs, nil
+}
+
+// bases are the directories, of those that findBPFFS may find, that there are.
+func bases(runDir string) []string {
+	return slices.DeleteFunc([]string{filepath.Join(runDir, "bpf"), bpffsOwn, bpffs}, func(path string) bool { return !isBPFFS(path) })
 }
 
 func isBPFFS(path string) bool {
@@ -141,10 +147,7 @@ func removePins(runDir, but string) (found bool, err error) {
 		return false, err
 	}
 	var errs []error
-	for _, base := range []string{filepath.Join(runDir, "bpf"), bpffsOwn, bpffs} {
-		if !isBPFFS(base) {
-			continue
-		}
+	for _, base := range bases(runDir) {
 		own := filepath.Join(base, "gxswitch-"+nameHash(runDir))
 		dirs, err := filepath.Glob(filepath.Join(own, "*-"+strconv.FormatUint(cookie, 16)))
 		if err != nil {
