@@ -84,7 +84,7 @@ func newLAN(t *testing.T, engine string) *lan {
 func (l *lan) plugNIC() {
 	mustRun(l.t, l.host, "ip", "link", "add", "eth0", "address", "02:00:00:00:01:00", "type", "veth", "peer", "name", "eth0", "netns", l.router.Name)
 	for _, ns := range []*testnet.NS{l.router, l.host} {
-		// Duplicate address detection takes a second (RFC 4862, 5.1).
+		// Else duplicate address detection takes a second (RFC 4862, 5.1).
 		if err := ns.Sysctl("net.ipv6.conf.eth0.dad_transmits", "0"); err != nil {
 			l.t.Fatal(err)
 		}
