@@ -51,7 +51,7 @@ run: build ## build, then show guests talking through the switch (root; ARGS="--
 # Packages take turns (-p 1), and a package's parallel tests come after the others:
 # tests that time the switch want the machine alone. Parallel ones mostly wait, so
 # they are more than the processors.
-SIDE_BY_SIDE := -parallel 4
+SIDE_BY_SIDE := -parallel 6
 
 .PHONY: test
 test: ## run every test that needs no other machine (root); a skipped test is a failure
@@ -59,12 +59,6 @@ test: ## run every test that needs no other machine (root); a skipped test is a 
 	@.ci/xen-scripts
 	@$(AS_ROOT); $(GO) run .ci/gotest.go -count=1 -p 1 $(SIDE_BY_SIDE) -timeout 9m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
-
-.PHONY: test-engines
-test-engines: ## run the behaviour tests with the eBPF engine, as make test does with afpacket (root)
-	@.ci/deps $(TEST_PROGRAMS)
-	@$(AS_ROOT); GXSWITCH_ENGINE=ebpf $(GO) run .ci/gotest.go -count=1 $(SIDE_BY_SIDE) -timeout 9m \
-		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./internal/behaviour
 
 # The processor is emulated: it takes some minutes, and nothing in it is a figure
 # of speed.
@@ -83,7 +77,7 @@ test-xen: build ## create, reboot, save and destroy domains on a real Xen, under
 race: ## run the tests under the race detector (root, a C compiler)
 	@.ci/deps $(TEST_PROGRAMS) gcc
 	@.ci/xen-scripts
-	@$(AS_ROOT); CGO_ENABLED=1 $(GO) run .ci/gotest.go -race -count=1 -p 1 $(SIDE_BY_SIDE) -timeout 20m \
+	@$(AS_ROOT); CGO_ENABLED=1 $(GO) run .ci/gotest.go -race -count=1 -p 1 $(SIDE_BY_SIDE) -timeout 30m \
 		$${root:+-exec "$$root -E env PATH=$$PATH"} $(ARGS) ./...
 
 .PHONY: lint

@@ -14,7 +14,8 @@ import (
 // behind it in those of before is not taken over: frames for it are flooded, as after
 // any change of VLANs, and not refused for five minutes.
 func TestAddressesOfVLANsThatArePastAreNotAdopted(t *testing.T) {
-	l := surviving(t)
+	t.Parallel()
+	l := newLab(t, "ebpf")
 	g1 := l.guest(1)
 	l.guest(2)
 	g3 := l.guest(3)

@@ -18,9 +18,9 @@ import (
 //	g1--p1 isolated--+               g4--p4 isolated--+
 //	g2--p2 isolated--+-- lab--host   g5--p5 isolated--+-- xenbr0--eth0--outside
 //	g3--p3-----------+               g6--p6-----------+
-func TestIsolatedPorts(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestIsolatedPorts(t *testing.T) { bothEngines(t, testIsolatedPorts) }
+func testIsolatedPorts(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	guests := map[int]*testnet.NS{}
 	for i := 1; i <= 6; i++ {
 		guests[i] = l.guest(i)
@@ -68,9 +68,9 @@ func TestIsolatedPorts(t *testing.T) {
 //	e0--vif1.0------+
 //	e1--vif1.0-emu--+-- vault
 //	e2--vif2.0------+
-func TestTwinsDoNotEcho(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestTwinsDoNotEcho(t *testing.T) { bothEngines(t, testTwinsDoNotEcho) }
+func testTwinsDoNotEcho(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	names := []string{"vif1.0", "vif1.0-emu", "vif2.0"}
 	var outs []raw
 	var ears []ear
@@ -111,9 +111,10 @@ func TestTwinsDoNotEcho(t *testing.T) {
 //	g1--p1--+
 //	g2--p2--+-- vault
 //	g3--p3--+   storm = "500pps"
-func TestStorm(t *testing.T) {
+func TestStorm(t *testing.T) { bothEnginesAlone(t, testStorm) }
+func testStorm(t *testing.T, engine string) {
 	const rate, flood = 500, 20_000
-	l := newLab(t)
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start("[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p3\"\nnetwork = \"vault\"\nstorm = \"500pps\"\n[[port]]\nname = \"p*\"\nnetwork = \"vault\"\n")
 	talk(t, g1, guestIP(2))
@@ -164,9 +165,9 @@ func TestStorm(t *testing.T) {
 
 // A guest has as many addresses as its limit says, and the rest of the table
 // is for others.
-func TestMACLimit(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestMACLimit(t *testing.T) { bothEngines(t, testMACLimit) }
+func testMACLimit(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g3 := l.guest(1), l.guest(3)
 	l.start("[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p3\"\nnetwork = \"vault\"\nmac_limit = 4\n[[port]]\nname = \"p*\"\nnetwork = \"vault\"\n")
 	talk(t, g3, guestIP(1))

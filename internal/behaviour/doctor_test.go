@@ -16,7 +16,7 @@ import (
 // nothing but ok.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	k := newKitchen(t)
+	k := newKitchen(t, anyEngine)
 	const toml = `
 [network.xenbr0]
 mode = "bridged"

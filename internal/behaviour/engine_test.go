@@ -8,13 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// engine is which one the daemon is to have: every test has to pass with each.
-func engine() string {
-	if e := os.Getenv("GXSWITCH_ENGINE"); e != "" {
-		return e
+// bothEngines runs a test with each engine, as its subtests afpacket and ebpf, beside
+// other tests.
+func bothEngines(t *testing.T, test func(t *testing.T, engine string)) {
+	t.Parallel()
+	for _, engine := range []string{"afpacket", "ebpf"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			test(t, engine)
+		})
 	}
-	return "afpacket"
 }
+
+// bothEnginesAlone is bothEngines for what times something, measures a rate, counts
+// losses or loads the machine: nothing else runs meanwhile.
+func bothEnginesAlone(t *testing.T, test func(t *testing.T, engine string)) {
+	for _, engine := range []string{"afpacket", "ebpf"} {
+		t.Run(engine, func(t *testing.T) { test(t, engine) })
+	}
+}
+
+// anyEngine is the one of a test in which no guest says anything: it is about
+// commands, configuration or scripts, and runs once.
+const anyEngine = "afpacket"
 
 // withoutEngine is what a host is like without what the eBPF engine has on it
 // while its daemon runs: interfaces, and the flag of uplinks.

@@ -12,7 +12,7 @@ import (
 // written there later.
 func TestReloadFindsTheFirstFile(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newLab(t, anyEngine)
 	l.etc = l.path("etc")
 	if err := os.MkdirAll(l.path("etc/gxswitch"), 0o755); err != nil {
 		t.Fatal(err)

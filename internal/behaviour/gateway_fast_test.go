@@ -18,20 +18,6 @@ import (
 	"gxswitch/internal/testnet/nettest"
 )
 
-// newFastMasquerade is newMasquerade with the engine in the kernel, whichever the
-// others have.
-func newFastMasquerade(t *testing.T) *internet {
-	l := &internet{lab: surviving(t)}
-	l.g1, l.g2 = l.guest(1), l.guest(2)
-	l.connect()
-	for g, ip := range map[*testnet.NS]string{l.g1: "10.20.0.10/24", l.g2: "10.20.0.11/24"} {
-		mustRun(t, g, "ip", "addr", "flush", "dev", "eth0")
-		mustRun(t, g, "ip", "addr", "add", ip, "dev", "eth0")
-		mustRun(t, g, "ip", "route", "add", "default", "via", "10.20.0.1")
-	}
-	return l
-}
-
 // session is the network's session with that remote or that external end; nil if
 // there is none.
 func (l *internet) session(end string) *control.Session {
@@ -73,7 +59,7 @@ func cut(t *testing.T, why string, c net.Conn) {
 // what went, and the session is neither silent nor left behind.
 func TestNATInTheKernel(t *testing.T) {
 	t.Parallel()
-	l := newFastMasquerade(t)
+	l := newMasquerade(t, "ebpf")
 	l.start(masquerade)
 	talk(t, l.g1, "198.51.100.7")
 	const size = 64 << 20
@@ -124,7 +110,7 @@ func TestNATInTheKernel(t *testing.T) {
 // What is decided in the kernel follows what the decision rests on.
 func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	t.Parallel()
-	l := newFastMasquerade(t)
+	l := newMasquerade(t, "ebpf")
 	l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 	serve(t, l.g2, "10.20.0.11:80")
@@ -191,7 +177,7 @@ func TestNATInTheKernelFollowsChanges(t *testing.T) {
 // What the kernel translates goes on while the daemon is killed, and with the next
 // one.
 func TestNATInTheKernelOutlivesTheDaemon(t *testing.T) {
-	l := newFastMasquerade(t)
+	l := newMasquerade(t, "ebpf")
 	d := l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 	c, first, err := ask(l.g1, "", "198.51.100.7:7000", "x")

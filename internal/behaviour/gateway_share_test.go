@@ -27,9 +27,9 @@ network = "nat1"
 
 // Networks that have one address outside divide the ports; one that leaves it, and
 // comes back, gets no port that another has.
-func TestNATNetworksShareAnAddress(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+func TestNATNetworksShareAnAddress(t *testing.T) { bothEngines(t, testNATNetworksShareAnAddress) }
+func testNATNetworksShareAnAddress(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.10/24", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
@@ -68,7 +68,8 @@ func TestNATNetworksShareAnAddress(t *testing.T) {
 
 // A network without NAT has no sessions and no forwards, and can be given none.
 func TestListsOfANetworkWithoutNAT(t *testing.T) {
-	l := newLab(t)
+	t.Parallel()
+	l := newLab(t, anyEngine)
 	l.start("[network.vault]\nmode = \"isolated\"\n")
 	for _, of := range []string{"nat", "forward"} {
 		if out := l.must(of, "list", "--network", "vault", "-j"); strings.TrimSpace(out) != "[]" {
@@ -88,8 +89,10 @@ func TestListsOfANetworkWithoutNAT(t *testing.T) {
 
 // What the command line took out of the configuration is back after a reload.
 func TestForwardOfTheConfigurationComesBack(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+	bothEngines(t, testForwardOfTheConfigurationComesBack)
+}
+func testForwardOfTheConfigurationComesBack(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	l.start(masquerade)
 	serve(t, l.g2, "10.20.0.11:80")
 	l.must("forward", "del", "--network", "nat0", "--listen", "tcp/8080")
@@ -105,15 +108,15 @@ func TestForwardOfTheConfigurationComesBack(t *testing.T) {
 }
 
 // Who wants no proxy ARP wants no announcement of guests either.
-func TestAnnouncementsGoWithProxyARP(t *testing.T) {
-	t.Parallel()
+func TestAnnouncementsGoWithProxyARP(t *testing.T) { bothEngines(t, testAnnouncementsGoWithProxyARP) }
+func testAnnouncementsGoWithProxyARP(t *testing.T, engine string) {
 	for _, c := range []struct {
 		key  string
 		told bool
 	}{{"", true}, {"\nproxy_arp = false", false}} {
 		t.Run(strings.TrimSpace(c.key), func(t *testing.T) {
 			t.Parallel()
-			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+			l := newInternet(t, engine, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 			const elsewhere = "02:00:00:00:99:99"
 			if err := l.router.Sysctl("net.ipv4.neigh.eth0.locktime", "0"); err != nil {
 				t.Fatal(err)

@@ -29,8 +29,8 @@ type internet struct {
 }
 
 // newInternet makes it. Guests have the addresses given, and via for their gateway.
-func newInternet(t *testing.T, ip1, ip2, via string) *internet {
-	l := &internet{lab: newLab(t)}
+func newInternet(t *testing.T, engine, ip1, ip2, via string) *internet {
+	l := &internet{lab: newLab(t, engine)}
 	l.g1, l.g2 = l.guest(1), l.guest(2)
 	l.connect()
 	for g, ip := range map[*testnet.NS]string{l.g1: ip1, l.g2: ip2} {
@@ -85,12 +85,12 @@ ip = ["192.168.1.22"]
 
 // Guests in the LAN's own subnet behind a host that answers for them: the network
 // needs no address of its own. It is the same whether the host forwards or not.
-func TestRoutedWithoutAddress(t *testing.T) {
-	t.Parallel()
+func TestRoutedWithoutAddress(t *testing.T) { bothEngines(t, testRoutedWithoutAddress) }
+func testRoutedWithoutAddress(t *testing.T, engine string) {
 	for _, forward := range []string{"0", "1"} {
 		t.Run("ip_forward="+forward, func(t *testing.T) {
 			t.Parallel()
-			l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+			l := newInternet(t, engine, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 			if err := l.host.Sysctl("net.ipv4.ip_forward", forward); err != nil {
 				t.Fatal(err)
 			}
@@ -136,9 +136,9 @@ func TestRoutedWithoutAddress(t *testing.T) {
 }
 
 // A subnet of the guests' own, which the router has a route to.
-func TestRoutedSubnet(t *testing.T) {
-	t.Parallel()
-	l := newInternet(t, "203.0.113.18/28", "203.0.113.19/28", "203.0.113.17")
+func TestRoutedSubnet(t *testing.T) { bothEngines(t, testRoutedSubnet) }
+func testRoutedSubnet(t *testing.T, engine string) {
+	l := newInternet(t, engine, "203.0.113.18/28", "203.0.113.19/28", "203.0.113.17")
 	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
 	if err := l.host.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
 		t.Fatal(err)
@@ -185,16 +185,16 @@ name = "p*"
 network = "nat0"
 `
 
-func newMasquerade(t *testing.T) *internet {
-	return newInternet(t, "10.20.0.10/24", "10.20.0.11/24", "10.20.0.1")
+func newMasquerade(t *testing.T, engine string) *internet {
+	return newInternet(t, engine, "10.20.0.10/24", "10.20.0.11/24", "10.20.0.1")
 }
 
-func TestNAT(t *testing.T) {
-	t.Parallel()
+func TestNAT(t *testing.T) { bothEngines(t, testNAT) }
+func testNAT(t *testing.T, engine string) {
 	for _, forward := range []string{"0", "1"} {
 		t.Run("ip_forward="+forward, func(t *testing.T) {
 			t.Parallel()
-			l := newMasquerade(t)
+			l := newMasquerade(t, engine)
 			if err := l.host.Sysctl("net.ipv4.ip_forward", forward); err != nil {
 				t.Fatal(err)
 			}
@@ -225,9 +225,9 @@ func TestNAT(t *testing.T) {
 }
 
 // Without an address outside NAT waits for one, and says so from the first.
-func TestNATWaitsForAnAddress(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+func TestNATWaitsForAnAddress(t *testing.T) { bothEngines(t, testNATWaitsForAnAddress) }
+func testNATWaitsForAnAddress(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	mustRun(t, l.host, "ip", "addr", "flush", "dev", "eth0")
 	d := l.start(masquerade)
 	const why = "uplink has no IPv4 address, the network waits for one"
@@ -250,7 +250,7 @@ func TestNATWaitsForAnAddress(t *testing.T) {
 // What keeps an uplink from its work is told, and for as long as it does.
 func TestUplinkHasAProblem(t *testing.T) {
 	t.Parallel()
-	l := newMasquerade(t)
+	l := newMasquerade(t, anyEngine)
 	l.start("[network.dmz]\nmode = \"routed\"\nuplink = \"eth0\"\naddress = \"10.20.0.1/24\"\n")
 	says := func(want string) {
 		t.Helper()
@@ -272,9 +272,9 @@ func TestUplinkHasAProblem(t *testing.T) {
 
 // NAT networks divide the ports of their address as they come and go. Connections
 // of the first live on, and both have new ones.
-func TestNATNetworkComesBesideAnother(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+func TestNATNetworkComesBesideAnother(t *testing.T) { bothEngines(t, testNATNetworkComesBesideAnother) }
+func testNATNetworkComesBesideAnother(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.11/24", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
@@ -325,9 +325,9 @@ network = "nat0"
 
 // Gateways of one uplink reach each other's guests: routed ones by their addresses,
 // and NAT's by its forwards alone. Each way is one hop.
-func TestGatewaysSideBySide(t *testing.T) {
-	t.Parallel()
-	l := newInternet(t, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
+func TestGatewaysSideBySide(t *testing.T) { bothEngines(t, testGatewaysSideBySide) }
+func testGatewaysSideBySide(t *testing.T, engine string) {
+	l := newInternet(t, engine, "192.168.1.21/24", "192.168.1.22/24", "192.168.1.20")
 	mustRun(t, l.router, "ip", "route", "add", "203.0.113.16/28", "via", "192.168.1.20")
 	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
 	mustRun(t, l.g2, "ip", "addr", "add", "203.0.113.18/28", "dev", "eth0")
@@ -495,9 +495,9 @@ func say(c net.Conn, word string) (string, error) {
 	return strings.TrimSpace(string(b[:n])), err
 }
 
-func TestNATSessions(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+func TestNATSessions(t *testing.T) { bothEngines(t, testNATSessions) }
+func testNATSessions(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 
@@ -601,9 +601,9 @@ func TestNATSessions(t *testing.T) {
 }
 
 // Connections outlive the daemon, be it killed.
-func TestNATSessionsOutliveTheDaemon(t *testing.T) {
-	t.Parallel()
-	l := newMasquerade(t)
+func TestNATSessionsOutliveTheDaemon(t *testing.T) { bothEngines(t, testNATSessionsOutliveTheDaemon) }
+func testNATSessionsOutliveTheDaemon(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	d := l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 	c, first, err := ask(l.g1, "", "198.51.100.7:7000", "x")
@@ -628,8 +628,9 @@ func TestNATSessionsOutliveTheDaemon(t *testing.T) {
 }
 
 // One guest that opens sessions without end takes nothing from the others.
-func TestNATFlood(t *testing.T) {
-	l := newMasquerade(t)
+func TestNATFlood(t *testing.T) { bothEnginesAlone(t, testNATFlood) }
+func testNATFlood(t *testing.T, engine string) {
+	l := newMasquerade(t, engine)
 	l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 	talk(t, l.g2, "198.51.100.7")

@@ -19,9 +19,9 @@ import (
 //
 //	g1--p1--+-- vault --+--p3--g3, hostile
 //	g2--p2--+           |
-func TestHostileGuest(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHostileGuest(t *testing.T) { bothEngines(t, testHostileGuest) }
+func testHostileGuest(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
 	talk(t, g2, guestIP(1))
@@ -125,9 +125,9 @@ func TestHostileGuest(t *testing.T) {
 //
 //	g1--p1--+-- vault
 //	g3--p3--+   antispoof = "mac+ip"
-func TestAntispoofByHand(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestAntispoofByHand(t *testing.T) { bothEngines(t, testAntispoofByHand) }
+func testAntispoofByHand(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g3 := l.guest(1), l.guest(3)
 	l.start("[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p3\"\nnetwork = \"vault\"\nantispoof = \"mac+ip\"\nmac = \"" +
 		guestMAC(3).String() + "\"\nip = [\"10.9.0.3\"]\n[[port]]\nname = \"p*\"\nnetwork = \"vault\"\n")
@@ -195,9 +195,9 @@ func (l *lab) port(name string) control.Port {
 //
 //	g5 (udhcpc)--p5--+-- lab -- host 10.9.0.254 (dnsmasq)
 //	g2--p2-----------+
-func TestDHCPMakesAnAddressTheGuests(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestDHCPMakesAnAddressTheGuests(t *testing.T) { bothEngines(t, testDHCPMakesAnAddressTheGuests) }
+func testDHCPMakesAnAddressTheGuests(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g2 := l.guest(2)
 	g5 := nettest.Guest(t, l.net, l.host, guestSpec(5, ""))
 	const config = "[network.lab]\nmode = \"host-only\"\naddress = \"10.9.0.254/24\"\n" +

@@ -9,9 +9,9 @@ import (
 // A restart by the service manager (SIGUSR1) leaves everything to the next
 // daemon: the host's interface is the same one, with a route that somebody put
 // there, and in between the host sees nothing of its guests.
-func TestHandOver(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHandOver(t *testing.T) { bothEngines(t, testHandOver) }
+func testHandOver(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	mustRun(t, l.host, "ip", "addr", "add", "10.9.0.99/32", "dev", "lo")

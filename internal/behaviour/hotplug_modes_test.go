@@ -9,8 +9,8 @@ import (
 )
 
 // newDom0Outside is a dom0 with something on its eth0.
-func newDom0Outside(t *testing.T) (*dom0, *internet) {
-	d := newDom0(t)
+func newDom0Outside(t *testing.T, engine string) (*dom0, *internet) {
+	d := newDom0(t, engine)
 	i := &internet{lab: d.lab}
 	i.connect()
 	return d, i
@@ -45,9 +45,9 @@ func (l *internet) answered(addr string) int {
 
 // What vif-route did: a domain's ip= has a route and an answer to ARP as long as
 // the domain is there, DHCP tells it to the guest, and nobody else may use it.
-func TestVifInARoutedNetwork(t *testing.T) {
-	t.Parallel()
-	d, out := newDom0Outside(t)
+func TestVifInARoutedNetwork(t *testing.T) { bothEngines(t, testVifInARoutedNetwork) }
+func testVifInARoutedNetwork(t *testing.T, engine string) {
+	d, out := newDom0Outside(t, engine)
 	d.start(`
 [network.dmz]
 mode   = "routed"
@@ -110,9 +110,9 @@ dhcp   = {}
 
 // What vif-nat did: a domain with an ip= has that by DHCP, one without has one of
 // the range, and both reach what is outside by the host's address.
-func TestVifInANATNetwork(t *testing.T) {
-	t.Parallel()
-	d, out := newDom0Outside(t)
+func TestVifInANATNetwork(t *testing.T) { bothEngines(t, testVifInANATNetwork) }
+func testVifInANATNetwork(t *testing.T, engine string) {
+	d, out := newDom0Outside(t, engine)
 	d.start(`
 [network.nat0]
 mode    = "nat"

@@ -71,7 +71,7 @@ func TestDoesWhatVifBridgeDoes(t *testing.T) {
 }
 
 func newOurs(t *testing.T) *dom0 {
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	d.start(twoNetworks)
 	return d
 }
@@ -112,7 +112,7 @@ func newStock(t *testing.T) *dom0 {
 	if err != nil || len(scripts) == 0 {
 		return nil
 	}
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	dir := d.path("scripts")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -36,8 +36,8 @@ type dom0 struct {
 	guests map[string]*testnet.NS // by vif
 }
 
-func newDom0(t *testing.T) *dom0 {
-	l := newLab(t)
+func newDom0(t *testing.T, engine string) *dom0 {
+	l := newLab(t, engine)
 	script, err := filepath.Abs("../../xen/vif-gxswitch")
 	if err != nil {
 		t.Fatal(err)
@@ -161,9 +161,9 @@ func (d *dom0) port(name string) *control.Port {
 }
 
 // A domain's life: its vif waits for the call, is connected, talks, and goes.
-func TestADomainsLife(t *testing.T) {
-	t.Parallel()
-	d := newDom0(t)
+func TestADomainsLife(t *testing.T) { bothEngines(t, testADomainsLife) }
+func testADomainsLife(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	d.start(twoNetworks + "[[port]]\nname = \"vif*\"\nnetwork = \"vault\"\n")
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
 	d.nic(2, 0, "web2", map[string]string{"bridge": "lan"})
@@ -231,7 +231,7 @@ func TestXenSaysWhetherVifsWait(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s,%v", c.xen, c.store), func(t *testing.T) {
 			t.Parallel()
-			d := newDom0(t)
+			d := newDom0(t, anyEngine)
 			script := d.env
 			if !c.store {
 				d.env = append(slices.Clone(script), "XENSTORED_PATH="+d.path("none"))
@@ -262,7 +262,7 @@ func TestXenSaysWhetherVifsWait(t *testing.T) {
 // Every key of the vif line takes effect.
 func TestEveryKeyOfTheVifLine(t *testing.T) {
 	t.Parallel()
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	d.start(twoNetworks)
 	d.nic(3, 1, "db", map[string]string{"bridge": "vault", "ip": "10.9.1.3 fd00::3", "vlan": "10p/20", "rate": "250000,20000",
 		"mtu": "1300", "vifname": "db-data", "mac": "00:16:3e:00:03:01"})
@@ -298,7 +298,7 @@ func TestEveryKeyOfTheVifLine(t *testing.T) {
 // way to a [[port]], one that somebody named does not; [[port]] fills the rest.
 func TestPolicyOfADomainFollowsItToAnotherNumber(t *testing.T) {
 	t.Parallel()
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	const rest = "rate_to = \"200Mb/s\"\nvlan = \"7\"\nlabel = \"shop\"\nip = [\"10.9.0.99\"]\n"
 	match := func(rest string) string {
 		return twoNetworks + "[[port]]\nmatch = { domain = \"web1\", vif = 0 }\nnetwork = \"vault\"\n" + rest +
@@ -356,14 +356,15 @@ func TestPolicyOfADomainFollowsItToAnotherNumber(t *testing.T) {
 
 // rate= holds what the guest sends, and not what it gets, to what xl's number
 // says; the tap of an emulated NIC too.
-func TestRateOfTheVifLine(t *testing.T) {
-	d := newDom0(t)
+func TestRateOfTheVifLine(t *testing.T) { bothEnginesAlone(t, testRateOfTheVifLine) }
+func testRateOfTheVifLine(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	d.start(twoNetworks)
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan", "rate": "250000,20000"}) // rate=100Mb/s@20ms
 	b := d.nic(2, 0, "web2", map[string]string{"bridge": "lan"})
 	d.online(1, 0)
 	d.online(2, 0)
-	from, to := iperf(t, a, b, nicIP(2, 0))/1e6, iperf(t, b, a, nicIP(1, 0))/1e6
+	from, to := iperf(t, a, b, nicIP(2, 0))/1e6, iperf(t, b, a, nicIP(1, 0), "-O", "0", "-t", "1")/1e6
 	t.Logf("from the guest %.1f Mb/s, to it %.0f Mb/s", from, to)
 	if from < 85 || from > 101 || to < 200 {
 		t.Errorf("from the guest %.1f Mb/s, to it %.0f Mb/s, want 100 and no limit", from, to)

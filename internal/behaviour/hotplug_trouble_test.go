@@ -20,7 +20,7 @@ import (
 // it, and nothing of it is ever run, followed or printed raw.
 func TestXlIsToldWhyAVifIsRefused(t *testing.T) {
 	t.Parallel()
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	d.start(twoNetworks)
 	const shell = "lan; touch /tmp/gxswitch-was-here `id` $(id)"
 	d.nic(1, 0, "web1", nil)
@@ -92,7 +92,7 @@ func TestXlIsToldWhyAVifIsRefused(t *testing.T) {
 // With no daemon, one that hangs, or no xenstored, a call ends in time.
 func TestACallEndsInTimeWhateverHangs(t *testing.T) {
 	t.Parallel()
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
 	d.refused(1, 0, "gxswitch: no daemon answers on ", "online", "type_if=vif")
 	d.down(1, 0, "offline", "type_if=vif")
@@ -143,7 +143,7 @@ func TestACallEndsInTimeWhateverHangs(t *testing.T) {
 // there is none.
 func TestScriptFindsTheProgram(t *testing.T) {
 	t.Parallel()
-	d := newDom0(t)
+	d := newDom0(t, anyEngine)
 	d.start(twoNetworks)
 	d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
 	// A /usr/local without or with the program, for the script alone.
@@ -187,9 +187,9 @@ func TestScriptFindsTheProgram(t *testing.T) {
 
 // Ports survive the daemon: its restart and its death, with what the command line
 // changed of them. Whose interface has become another domain's does not.
-func TestVifsSurviveTheDaemon(t *testing.T) {
-	t.Parallel()
-	d := newDom0(t)
+func TestVifsSurviveTheDaemon(t *testing.T) { bothEngines(t, testVifsSurviveTheDaemon) }
+func testVifsSurviveTheDaemon(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	conf := twoNetworks + "[[port]]\nmatch = { domain = \"web1\", vif = 0 }\nrate_to = \"1Gb/s\"\n"
 	gx := d.start(conf)
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan", "vifname": "web0"})
@@ -257,9 +257,9 @@ func TestVifsSurviveTheDaemon(t *testing.T) {
 
 // A name that was another's, and of which the kernel's word is still on its way,
 // never brings the other's settings.
-func TestAStaleNameHitsNoNewDomain(t *testing.T) {
-	t.Parallel()
-	d := newDom0(t)
+func TestAStaleNameHitsNoNewDomain(t *testing.T) { bothEngines(t, testAStaleNameHitsNoNewDomain) }
+func testAStaleNameHitsNoNewDomain(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	d.start(twoNetworks)
 	for domid := 1; domid <= 20; domid++ {
 		g := d.nic(domid, 0, "web1", map[string]string{"bridge": "lan", "vifname": "web0", "rate": "250000,20000"})
@@ -294,9 +294,9 @@ func TestAStaleNameHitsNoNewDomain(t *testing.T) {
 
 // vif and tap are one NIC: no frame goes from one to the other, and the MAC may
 // move between them.
-func TestVifAndTapAreOneNIC(t *testing.T) {
-	t.Parallel()
-	d := newDom0(t)
+func TestVifAndTapAreOneNIC(t *testing.T) { bothEngines(t, testVifAndTapAreOneNIC) }
+func testVifAndTapAreOneNIC(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	d.start(twoNetworks + "[[port]]\nname = \"hvm*\"\nnetwork = \"lan\"\nantispoof = \"mac\"\n")
 	keys := map[string]string{"bridge": "lan", "type": "vif_ioemu", "vifname": "hvm0", "rate": "250000,20000"}
 	driver := d.nic(1, 0, "hvm", keys)
@@ -336,8 +336,10 @@ func TestVifAndTapAreOneNIC(t *testing.T) {
 // A network that goes takes no domain's NIC for ever: nobody calls the script a
 // second time.
 func TestANetworkThatComesBackFindsItsVifs(t *testing.T) {
-	t.Parallel()
-	d := newDom0(t)
+	bothEngines(t, testANetworkThatComesBackFindsItsVifs)
+}
+func testANetworkThatComesBackFindsItsVifs(t *testing.T, engine string) {
+	d := newDom0(t, engine)
 	d.start(twoNetworks)
 	a := d.nic(1, 0, "web1", map[string]string{"bridge": "lan"})
 	d.nic(2, 0, "web2", map[string]string{"bridge": "lan"})
@@ -355,9 +357,10 @@ func TestANetworkThatComesBackFindsItsVifs(t *testing.T) {
 }
 
 // 8 and 32 NICs at once, beside a switch that is busy.
-func TestManyVifsAtOnce(t *testing.T) {
+func TestManyVifsAtOnce(t *testing.T) { bothEnginesAlone(t, testManyVifsAtOnce) }
+func testManyVifsAtOnce(t *testing.T, engine string) {
 	nettest.Program(t, "iperf3")
-	d := newDom0(t)
+	d := newDom0(t, engine)
 	d.start(twoNetworks)
 	server, client := d.nic(100, 1, "server", map[string]string{"bridge": "lan"}), d.nic(101, 1, "client", map[string]string{"bridge": "lan"})
 	d.online(100, 1)

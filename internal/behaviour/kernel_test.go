@@ -81,7 +81,7 @@ func (d denial) install() error {
 // On a kernel without tcx and BTF the program is a filter on clsact: it forwards, outlives
 // the daemon, is adopted, and goes with the qdisc that came with it.
 func TestEngineWithoutTCX(t *testing.T) {
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1, _ := l.guest(1), l.guest(2)
 	l.without(noTCX)
 	before := mustRun(t, l.host, "tc", "qdisc", "show")
@@ -93,14 +93,12 @@ func TestEngineWithoutTCX(t *testing.T) {
 	talk(t, g1, guestIP(2))
 	l.inKernel(g1, 1, 2)
 
-	wait := steady(t, g1, guestIP(2))
+	p := startPings(t, g1, guestIP(2), "0.001")
 	l.daemon.end(t, syscall.SIGKILL)
 	talk(t, g1, guestIP(2))
 	l.start(isolated)
 	l.inKernel(g1, 1, 2)
-	if lost := wait(); lost != 0 {
-		t.Errorf("%d pings lost", lost)
-	}
+	p.lost(t, 0)
 	l.daemon.end(t, syscall.SIGTERM)
 	if after := mustRun(t, l.host, "tc", "qdisc", "show"); after != before {
 		t.Errorf("qdiscs before:\n%safter:\n%s", before, after)
@@ -122,7 +120,7 @@ func TestEngineThatCannotBeHad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := surviving(t)
+			l := newLab(t, "ebpf")
 			l.guest(1)
 			l.without(tt.denied)
 			l.write("gxswitch.toml", isolated)

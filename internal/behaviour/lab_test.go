@@ -69,11 +69,8 @@ type lab struct {
 	etc        string // likewise for /etc; with it there is no --config
 }
 
-func newLab(t *testing.T) *lab {
-	return newLabWith(t, engine())
-}
-
-func newLabWith(t *testing.T, engine string) *lab {
+// newLab is one whose daemon has that engine.
+func newLab(t *testing.T, engine string) *lab {
 	n := nettest.Test(t, "bh")
 	l := &lab{t: t, net: n, host: nettest.Namespace(t, n, "host"), dir: t.TempDir(), engine: engine}
 	if engine != "afpacket" {

@@ -18,9 +18,9 @@ import (
 //	g1 --p1--dmz--+
 //	              +-- host -- nic -- world 192.168.1.1
 //	g2 --q2--nat0-+         192.168.1.20
-func TestDHCPWhereTheHostIsTheGateway(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestDHCPWhereTheHostIsTheGateway(t *testing.T) { bothEngines(t, testDHCPWhereTheHostIsTheGateway) }
+func testDHCPWhereTheHostIsTheGateway(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.bare(1)
 	g2 := nettest.Guest(t, l.net, l.host, testnet.GuestSpec{Name: "g2", Port: "q2", MAC: guestMAC(2)})
 	world := nettest.Guest(t, l.net, l.host, testnet.GuestSpec{Name: "world", Port: "nic", MAC: guestMAC(3)})

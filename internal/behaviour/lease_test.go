@@ -86,8 +86,9 @@ func awaitFile(t *testing.T, name string) string {
 // is told of its network.
 //
 //	g1 (udhcpc)--p1--lab--host 10.9.0.254
-func TestLeaseWithinASecond(t *testing.T) {
-	l := newLab(t)
+func TestLeaseWithinASecond(t *testing.T) { bothEnginesAlone(t, testLeaseWithinASecond) }
+func testLeaseWithinASecond(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g := l.bare(1)
 	l.start(served + "mtu = 1400\n" + allPorts)
 	l.awaitPort("p1", "up")
@@ -144,9 +145,9 @@ func (l *lab) dhclient(g *testnet.NS, log *logBuffer, script string) (end func(s
 
 // dhclient renews its lease, asks for the same address after a reboot, and gives
 // it back.
-func TestDhclientKeepsItsLease(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestDhclientKeepsItsLease(t *testing.T) { bothEngines(t, testDhclientKeepsItsLease) }
+func testDhclientKeepsItsLease(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g := l.bare(1)
 	l.start(strings.Replace(served, `"1h"`, `"4s"`, 1) + allPorts)
 	l.awaitPort("p1", "up")
@@ -183,9 +184,9 @@ func TestDhclientKeepsItsLease(t *testing.T) {
 }
 
 // What a client may ask for, and what it is told.
-func TestRequestsAreAnsweredByWhoAsks(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestRequestsAreAnsweredByWhoAsks(t *testing.T) { bothEngines(t, testRequestsAreAnsweredByWhoAsks) }
+func testRequestsAreAnsweredByWhoAsks(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.bare(1), l.bare(2)
 	l.start(served + allPorts)
 	l.awaitPort("p1", "up")
@@ -224,9 +225,9 @@ func TestRequestsAreAnsweredByWhoAsks(t *testing.T) {
 
 // Reservations give a guest its address and name, and a port's ip is what its
 // guest gets. Nobody else does.
-func TestReservedAddresses(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestReservedAddresses(t *testing.T) { bothEngines(t, testReservedAddresses) }
+func testReservedAddresses(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.bare(1), l.bare(2), l.bare(3)
 	l.start(served + `
 [[network.lab.host]]
@@ -273,9 +274,9 @@ ip      = ["10.9.0.52"]
 }
 
 // Leases survive the daemon, however it ends, and a changed range.
-func TestLeasesOutliveTheDaemon(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestLeasesOutliveTheDaemon(t *testing.T) { bothEngines(t, testLeasesOutliveTheDaemon) }
+func testLeasesOutliveTheDaemon(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g := l.bare(1)
 	l.start(served + allPorts)
 	l.awaitPort("p1", "up")
@@ -333,9 +334,10 @@ func TestLeasesOutliveTheDaemon(t *testing.T) {
 // its own, and there is none left for the next.
 //
 //	crowd [e0 … e24]--p0 … p24--lab
-func TestCrowdOfGuests(t *testing.T) {
+func TestCrowdOfGuests(t *testing.T) { bothEnginesAlone(t, testCrowdOfGuests) }
+func testCrowdOfGuests(t *testing.T, engine string) {
 	const ports, each, within = 25, 10, 10 * time.Second
-	l := newLab(t)
+	l := newLab(t, engine)
 	crowd := nettest.Namespace(t, l.net, "crowd")
 	batch := ""
 	for i := range ports {
@@ -394,10 +396,12 @@ func TestCrowdOfGuests(t *testing.T) {
 	if a := stations[0].ask(dhcpv4.MessageTypeDiscover, mac(0, 0), nil); got[a.addr] != mac(0, 0) {
 		t.Errorf("%s was offered %s", mac(0, 0), a.addr)
 	}
+	patience := 500 * time.Millisecond
 	for i := range 5 {
-		if a, ok := stations[i].next(time.Now().Add(500 * time.Millisecond)); ok {
+		if a, ok := stations[i].next(time.Now().Add(patience)); ok {
 			t.Errorf("%s was offered %s", a.mac, a.addr)
 		}
+		patience = 10 * time.Millisecond // the others have waited meanwhile
 	}
 	if !strings.Contains(l.daemon.log.String(), "no address is free for a DHCP client") {
 		t.Error("the log does not tell of it")
@@ -408,8 +412,9 @@ func TestCrowdOfGuests(t *testing.T) {
 //
 //	g1, greedy--p1--+-- lab
 //	g2 (udhcpc)--p2-+
-func TestGreedyGuestStarvesNobody(t *testing.T) {
-	l := newLab(t)
+func TestGreedyGuestStarvesNobody(t *testing.T) { bothEnginesAlone(t, testGreedyGuestStarvesNobody) }
+func testGreedyGuestStarvesNobody(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.bare(1), l.bare(2)
 	l.start(served + allPorts)
 	l.awaitPort("p1", "up")
@@ -466,8 +471,10 @@ func TestGreedyGuestStarvesNobody(t *testing.T) {
 //	g1, mac+ip--p1--+-- lab
 //	g2, a server--p2+
 func TestGuardsLearnFromTheHostsServer(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+	bothEngines(t, testGuardsLearnFromTheHostsServer)
+}
+func testGuardsLearnFromTheHostsServer(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.bare(1), l.bare(2)
 	l.start(served + "[[port]]\nname = \"p1\"\nnetwork = \"lab\"\nantispoof = \"mac+ip\"\n" +
 		"[[port]]\nname = \"p2\"\nnetwork = \"lab\"\nantispoof = \"mac\"\n")
@@ -503,9 +510,9 @@ func TestGuardsLearnFromTheHostsServer(t *testing.T) {
 //	g1--p1--lab--host--other--+--q2--g2
 //	                          +--q4--g4
 //	g5--q5--lan--nic--world
-func TestDHCPStaysInItsNetwork(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestDHCPStaysInItsNetwork(t *testing.T) { bothEngines(t, testDHCPStaysInItsNetwork) }
+func testDHCPStaysInItsNetwork(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.bare(1)
 	beside := map[int]*testnet.NS{}
 	for _, i := range []int{2, 4, 5} {

@@ -17,9 +17,9 @@ import (
 )
 
 // An interface that appears forwards within 100 ms, one that goes is absent.
-func TestHotAttach(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHotAttach(t *testing.T) { bothEngines(t, testHotAttach) }
+func testHotAttach(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.start(isolated + "[[port]]\nname = \"late\"\nnetwork = \"vault\"\n")
 	l.awaitPort("p1", "up")
@@ -42,8 +42,9 @@ func TestHotAttach(t *testing.T) {
 }
 
 // The time from an interface's appearance to the first frame through it.
-func TestForwardsWithin100ms(t *testing.T) {
-	l := newLab(t)
+func TestForwardsWithin100ms(t *testing.T) { bothEnginesAlone(t, testForwardsWithin100ms) }
+func testForwardsWithin100ms(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.start(isolated)
 	l.awaitPort("p1", "up")
@@ -100,8 +101,9 @@ func TestForwardsWithin100ms(t *testing.T) {
 }
 
 // Two hundred ports at once are attached within five seconds.
-func TestManyPortsAtOnce(t *testing.T) {
-	l := newLab(t)
+func TestManyPortsAtOnce(t *testing.T) { bothEnginesAlone(t, testManyPortsAtOnce) }
+func testManyPortsAtOnce(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.start(isolated)
 	const count = 200
 	var batch strings.Builder
@@ -128,9 +130,9 @@ func TestManyPortsAtOnce(t *testing.T) {
 }
 
 // A daemon that stops puts everything back as it was.
-func TestCleanStop(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestCleanStop(t *testing.T) { bothEngines(t, testCleanStop) }
+func testCleanStop(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.guest(1)
 	mustRun(t, l.host, "ip", "link", "set", "p1", "down")
 	l.guest(2)
@@ -160,9 +162,9 @@ func TestCleanStop(t *testing.T) {
 
 // An interface that is renamed away and back, faster than the daemon follows, is
 // what it was once the daemon stops.
-func TestRenamedToAndFro(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestRenamedToAndFro(t *testing.T) { bothEngines(t, testRenamedToAndFro) }
+func testRenamedToAndFro(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.guest(1)
 	before := footprint(t, l.host)
 	l.start(strings.Replace(isolated, "[[port]]", "mtu = 1400\n[[port]]", 1))
@@ -181,9 +183,9 @@ func TestRenamedToAndFro(t *testing.T) {
 }
 
 // An administrator's change to a NIC outlives the daemon.
-func TestUplinkKeepsItsMTU(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestUplinkKeepsItsMTU(t *testing.T) { bothEngines(t, testUplinkKeepsItsMTU) }
+func testUplinkKeepsItsMTU(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.far("eth1")
 	l.start("[network.lan]\nmode = \"bridged\"\nuplink = \"eth1\"\n")
 	l.awaitPort("eth1", "up")
@@ -212,9 +214,9 @@ func footprint(t *testing.T, ns *testnet.NS) string {
 
 // A daemon that was killed leaves no hole, and the next one takes over: its
 // ports, those of the command line, and what it had changed.
-func TestKilledAndTakenOver(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestKilledAndTakenOver(t *testing.T) { bothEngines(t, testKilledAndTakenOver) }
+func testKilledAndTakenOver(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	g2 := l.guest(2)
 	mustRun(t, l.host, "ip", "addr", "add", "10.9.0.99/32", "dev", "lo")
@@ -250,9 +252,9 @@ func TestKilledAndTakenOver(t *testing.T) {
 }
 
 // What the last daemon left and nobody wants any more is cleaned away.
-func TestKilledAndReconfigured(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestKilledAndReconfigured(t *testing.T) { bothEngines(t, testKilledAndReconfigured) }
+func testKilledAndReconfigured(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.guest(1)
 	before := footprint(t, l.host)
 	l.start(hostOnly)
@@ -269,8 +271,9 @@ func TestKilledAndReconfigured(t *testing.T) {
 }
 
 // A reload touches what changed and nothing else: not a frame of the rest.
-func TestReloadLosesNothing(t *testing.T) {
-	l := newLab(t)
+func TestReloadLosesNothing(t *testing.T) { bothEnginesAlone(t, testReloadLosesNothing) }
+func testReloadLosesNothing(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	l.start(isolated)
@@ -295,7 +298,7 @@ func TestReloadLosesNothing(t *testing.T) {
 // Each mistake is a sentence that names the object, and most say the mend.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newLab(t, anyEngine)
 	l.guest(1)
 	l.guest(2)
 	mustRun(t, l.host, "ip", "link", "add", "br9", "type", "bridge")
@@ -355,9 +358,9 @@ func TestRefusals(t *testing.T) {
 }
 
 // A second daemon on the same socket goes away without touching anything.
-func TestSecondDaemon(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestSecondDaemon(t *testing.T) { bothEngines(t, testSecondDaemon) }
+func testSecondDaemon(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	first := l.start(isolated)
@@ -375,9 +378,9 @@ func TestSecondDaemon(t *testing.T) {
 }
 
 // Without privileges there is a sentence, not a stack of errors.
-func TestNoPrivileges(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestNoPrivileges(t *testing.T) { bothEngines(t, testNoPrivileges) }
+func testNoPrivileges(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.write("gxswitch.toml", isolated)
 	for _, dir := range []string{filepath.Dir(binary), filepath.Dir(l.dir), l.dir} { // for nobody to read
 		if err := os.Chmod(dir, 0o755); err != nil {

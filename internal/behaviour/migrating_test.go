@@ -13,7 +13,7 @@ import (
 // names are there, but for what the command is to make.
 func TestCommandsOfTheGuides(t *testing.T) {
 	t.Parallel()
-	k := newKitchen(t)
+	k := newKitchen(t, anyEngine)
 	for _, nic := range []string{"vif1.0", "vif5.0", "tap1", "vnet0"} {
 		mustRun(t, k.host, "ip", "link", "add", nic, "type", "veth", "peer", "name", "g"+nic)
 	}

@@ -38,9 +38,9 @@ name = "p*"
 network = "xenbr0"
 `
 
-func TestHostOnly(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHostOnly(t *testing.T) { bothEngines(t, testHostOnly) }
+func testHostOnly(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(hostOnly)
 	talk(t, g1, guestIP(2))
@@ -53,9 +53,9 @@ func TestHostOnly(t *testing.T) {
 // host-only network.
 //
 //	g1 (default via .254)---lab host eth0---outside 192.0.2.2 (route to 10.9.0.0/24)
-func TestHostOnlyHasNoWayOut(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHostOnlyHasNoWayOut(t *testing.T) { bothEngines(t, testHostOnlyHasNoWayOut) }
+func testHostOnlyHasNoWayOut(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	outside := nettest.Namespace(t, l.net, "outside")
 	mustRun(t, l.host, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", outside.Name)
@@ -81,9 +81,9 @@ func TestHostOnlyHasNoWayOut(t *testing.T) {
 	}
 }
 
-func TestIsolated(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestIsolated(t *testing.T) { bothEngines(t, testIsolated) }
+func testIsolated(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	// An address that the host would answer ARP for on any interface.
 	mustRun(t, l.host, "ip", "addr", "add", "10.9.0.99/32", "dev", "lo")
@@ -112,9 +112,9 @@ func TestIsolated(t *testing.T) {
 	}
 }
 
-func TestBridged(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestBridged(t *testing.T) { bothEngines(t, testBridged) }
+func testBridged(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	outside := nettest.Namespace(t, l.net, "outside")

@@ -63,9 +63,9 @@ func (l *lab) world() *testnet.NS {
 //
 //	g1 (web1)--p1--+-- lab -- host -- wan -- world (dnsmasq)
 //	g2 (mail)--p2--+
-func TestNamesOfGuests(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestNamesOfGuests(t *testing.T) { bothEngines(t, testNamesOfGuests) }
+func testNamesOfGuests(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.bare(1), l.bare(2)
 	world := l.world()
 	config := strings.Replace(served, `"none"`, `"198.51.100.2"`, 1) + `
@@ -160,9 +160,9 @@ ip   = ["10.9.0.10", "fd00::10"]
 
 // "system" is what the host itself asks, and the host may ask the network's server:
 // by a dnsmasq that sends .xen there, or first of all in its resolv.conf.
-func TestNamesFromTheHostsOwnServers(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestNamesFromTheHostsOwnServers(t *testing.T) { bothEngines(t, testNamesFromTheHostsOwnServers) }
+func testNamesFromTheHostsOwnServers(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.world()
 	l.write("resolv.conf", "nameserver 10.9.0.254\nnameserver 198.51.100.2\n")
@@ -198,9 +198,9 @@ func TestNamesFromTheHostsOwnServers(t *testing.T) {
 
 // The servers of a live network come, change and go by the command line, and stay
 // as they were where that can't be.
-func TestServicesChangeLive(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestServicesChangeLive(t *testing.T) { bothEngines(t, testServicesChangeLive) }
+func testServicesChangeLive(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g := l.bare(1)
 	l.start("[network.vault]\nmode = \"isolated\"\n")
 	l.must("network", "add", "lab", "--mode", "host-only", "--address", "10.9.0.254/24")
@@ -289,9 +289,9 @@ func TestServicesChangeLive(t *testing.T) {
 
 // What keeps a network from being served keeps nobody from using it, and is mended
 // when it goes. So is a host interface that somebody removes.
-func TestServicesFollowTheHost(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestServicesFollowTheHost(t *testing.T) { bothEngines(t, testServicesFollowTheHost) }
+func testServicesFollowTheHost(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g := l.guest(1)
 	other := l.host.Command(context.Background(), "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--pid-file="+l.path("pid"))
 	nettest.Program(t, "dnsmasq")

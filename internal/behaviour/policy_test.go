@@ -20,9 +20,9 @@ import (
 //	g1--p1--+
 //	g2--p2--+-- vault
 //	g3--p3--+   all of the command line
-func TestPoliciesOutliveTheDaemon(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestPoliciesOutliveTheDaemon(t *testing.T) { bothEngines(t, testPoliciesOutliveTheDaemon) }
+func testPoliciesOutliveTheDaemon(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	const network = "[network.vault]\nmode = \"isolated\"\n"
 	const configured = network + "[[port]]\nname = \"p2\"\nnetwork = \"vault\"\n"
@@ -87,9 +87,9 @@ func policies(l *lab) (text string) {
 //
 //	g1--p1--+-- vault
 //	g2--p2--+   (later)
-func TestPolicyWaitsForItsInterface(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestPolicyWaitsForItsInterface(t *testing.T) { bothEngines(t, testPolicyWaitsForItsInterface) }
+func testPolicyWaitsForItsInterface(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.start("[defaults.port]\nantispoof = \"mac\"\n[network.vault]\nmode = \"isolated\"\n[[port]]\nname = \"p1\"\nnetwork = \"vault\"\nvlan = \"10\"\nantispoof = \"off\"\n" +
 		"[[port]]\nname = \"p2\"\nnetwork = \"vault\"\nvlan = \"10\"\nrate_from = \"10Mb/s\"\nstorm = \"2000pps\"\nmac_limit = 3\nmac = \"" + guestMAC(2).String() + "\"\n")

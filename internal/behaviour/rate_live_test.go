@@ -75,8 +75,9 @@ func (s *stream) await(t *testing.T, what string, low, high float64) {
 
 // A limit holds soon after it is set, and the connection does not notice
 // more than that.
-func TestRateChangesUnderTraffic(t *testing.T) {
-	l := newLab(t)
+func TestRateChangesUnderTraffic(t *testing.T) { bothEnginesAlone(t, testRateChangesUnderTraffic) }
+func testRateChangesUnderTraffic(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("100Mb/s", ""))
 	s := newStream(t, g1, g2, guestIP(2))
@@ -112,8 +113,9 @@ func TestRateChangesUnderTraffic(t *testing.T) {
 //
 //	g1--p1--+-- xenbr0 --eth0-- outside
 //	g2--p2--+
-func TestRateOfAnUplink(t *testing.T) {
-	l := newLab(t)
+func TestRateOfAnUplink(t *testing.T) { bothEnginesAlone(t, testRateOfAnUplink) }
+func testRateOfAnUplink(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	outside := nettest.Namespace(t, l.net, "outside")
 	mustRun(t, l.host, "ip", "link", "add", "eth0", "up", "type", "veth", "peer", "name", "eth0", "netns", outside.Name)

@@ -36,8 +36,9 @@ const mbit = 1_000_000
 //	g2--p2------------------+-- vault
 //	g3--p3 100 from, 10 to--+
 //	g4--p4------------------+
-func TestRateIsKept(t *testing.T) {
-	l := newLab(t)
+func TestRateIsKept(t *testing.T) { bothEnginesAlone(t, testRateIsKept) }
+func testRateIsKept(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	guests := map[int]*testnet.NS{}
 	for i := 1; i <= 4; i++ {
 		guests[i] = l.guest(i)
@@ -163,41 +164,45 @@ func iperfServer(t *testing.T, to *testnet.NS, ip string) (end func()) {
 }
 
 // TCP comes to what the rate leaves it after headers, and super-frames pass a
-// rate that is less than one of them a second.
-func TestTCPUnderARate(t *testing.T) {
-	l := newLab(t)
-	g1, g2 := l.guest(1), l.guest(2)
+// rate that is less than one of them a second. Both directions go on at once.
+//
+//	g1--p1 from--+         +--to p3--g3
+//	g2--p2-------+- vault -+-----p4--g4
+func TestTCPUnderARate(t *testing.T) { bothEnginesAlone(t, testTCPUnderARate) }
+func testTCPUnderARate(t *testing.T, engine string) {
+	l := newLab(t, engine)
+	g1, g2, g3, g4 := l.guest(1), l.guest(2), l.guest(3), l.guest(4)
 	l.start(rates("100Mb/s", "100Mb/s"))
+	l.must("port", "set", "p3", "--rate-from", "100Mb/s", "--rate-to", "100Mb/s")
 	for _, c := range []struct {
 		name     string
 		from, to *testnet.NS
-		ip       string
-	}{{"from", g1, g2, guestIP(2)}, {"to", g2, g1, guestIP(1)}} {
-		got := iperf(t, c.from, c.to, c.ip)
-		t.Logf("rate_%s: %.2f Mb/s", c.name, got/mbit)
-		if got < 93*mbit || got > 100*mbit {
-			t.Errorf("rate_%s: TCP at %.2f Mb/s, want 93 to 100", c.name, got/mbit)
-		}
-	}
-	l.must("port", "set", "p1", "--rate-from", "1Mb/s", "--rate-to", "1Mb/s")
-	for _, c := range []struct {
-		from, to *testnet.NS
-		ip       string
-	}{{g1, g2, guestIP(2)}, {g2, g1, guestIP(1)}} {
-		start := time.Now()
-		sendFile(t, c.from, c.to, c.ip, 100_000)
-		// 0.8 s at the rate, 50 ms less for the credit, more for TCP's beginning.
-		if d := time.Since(start); d < 700*time.Millisecond || d > 2*time.Second {
-			t.Errorf("100 kB at 1 Mb/s took %v", d)
-		}
+		ip, port string
+	}{{"from", g1, g2, guestIP(2), "p1"}, {"to", g4, g3, guestIP(3), "p3"}} {
+		t.Run(c.name, func(t *testing.T) { // beside the other
+			t.Parallel()
+			got := iperf(t, c.from, c.to, c.ip)
+			t.Logf("TCP at %.2f Mb/s", got/mbit)
+			if got < 93*mbit || got > 100*mbit {
+				t.Errorf("TCP at %.2f Mb/s, want 93 to 100", got/mbit)
+			}
+			l.must("port", "set", c.port, "--rate-from", "1Mb/s", "--rate-to", "1Mb/s")
+			start := time.Now()
+			sendFile(t, c.from, c.to, c.ip, 100_000)
+			// 0.8 s at the rate, 50 ms less for the credit, more for TCP's beginning.
+			if d := time.Since(start); d < 700*time.Millisecond || d > 2*time.Second {
+				t.Errorf("100 kB at 1 Mb/s took %v", d)
+			}
+		})
 	}
 }
 
 var rtt = regexp.MustCompile(`= [\d.]+/[\d.]+/([\d.]+)/`)
 
 // A ping finds its way past a queue that is full.
-func TestPingThroughASaturatedPort(t *testing.T) {
-	l := newLab(t)
+func TestPingThroughASaturatedPort(t *testing.T) { bothEnginesAlone(t, testPingThroughASaturatedPort) }
+func testPingThroughASaturatedPort(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("10Mb/s", "10Mb/s"))
 	talk(t, g1, guestIP(2))
@@ -223,9 +228,10 @@ func TestPingThroughASaturatedPort(t *testing.T) {
 }
 
 // After a pause what the interval is worth passes at once, and no more.
-func TestBurstAfterAPause(t *testing.T) {
+func TestBurstAfterAPause(t *testing.T) { bothEnginesAlone(t, testBurstAfterAPause) }
+func testBurstAfterAPause(t *testing.T, engine string) {
 	const payload, credit = 1472, 62_500 // 10 Mb/s in 50 ms
-	l := newLab(t)
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(rates("10Mb/s", ""))
 	talk(t, g1, guestIP(2))

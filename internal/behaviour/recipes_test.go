@@ -38,8 +38,8 @@ type kitchen struct {
 	guests  []*testnet.NS
 }
 
-func TestRecipes(t *testing.T) {
-	t.Parallel()
+func TestRecipes(t *testing.T) { bothEngines(t, testRecipes) }
+func testRecipes(t *testing.T, engine string) {
 	for _, r := range []recipe{
 		{"Five kinds of network",
 			[]string{"lan 192.168.1.31/24 192.168.1.1", "lab 192.168.60.2/24 192.168.60.1", "dmz 203.0.113.18/28 203.0.113.17",
@@ -70,7 +70,7 @@ func TestRecipes(t *testing.T) {
 		for i, toml := range sectionTOML(t, r.section) {
 			t.Run(fmt.Sprintf("%s %d", r.section, i+1), func(t *testing.T) {
 				t.Parallel()
-				newKitchen(t).serveUp(t, r, toml)
+				newKitchen(t, engine).serveUp(t, r, toml)
 			})
 		}
 	}
@@ -95,8 +95,8 @@ func sectionTOML(t *testing.T, section string) []string {
 	return all
 }
 
-func newKitchen(t *testing.T) *kitchen {
-	k := &kitchen{lab: newLab(t)}
+func newKitchen(t *testing.T, engine string) *kitchen {
+	k := &kitchen{lab: newLab(t, engine)}
 	k.outside = nettest.Namespace(t, k.net, "outside")
 	for _, nic := range []string{"eth0", "eth1"} {
 		mustRun(t, k.host, "ip", "link", "add", nic, "type", "veth", "peer", "name", nic, "netns", k.outside.Name)

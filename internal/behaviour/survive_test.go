@@ -14,24 +14,6 @@ import (
 	"gxswitch/internal/testnet/nettest"
 )
 
-// surviving is a lab with the engine in the kernel, whichever the others have.
-func surviving(t *testing.T) *lab {
-	t.Helper()
-	return newLabWith(t, "ebpf")
-}
-
-// steady is a ping a millisecond; wait returns how many were lost.
-func steady(t *testing.T, from *testnet.NS, to string) (wait func() int) {
-	t.Helper()
-	const count = 4000
-	lost := make(chan int, 1)
-	go func() {
-		r, _ := ping(t, from, to, count, "-i", "0.001")
-		lost <- count - r
-	}()
-	return func() int { return <-lost }
-}
-
 // sent is what iperf3 says of the sender's side.
 type sent struct {
 	Bits          float64 `json:"bits_per_second"`
@@ -69,14 +51,14 @@ func bulk(t *testing.T, from, to *testnet.NS, ip string, seconds int) (wait func
 // The daemon is killed, the next one takes over, and is restarted, under a ping a
 // millisecond and TCP: nothing that was decided is lost, and no connection ends.
 func TestTrafficOutlivesTheDaemon(t *testing.T) {
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1, _, g3, g4 := l.guest(1), l.guest(2), l.guest(3), l.guest(4)
 	l.start(isolated)
 	talk(t, g1, guestIP(2))
 	talk(t, g3, guestIP(4))
 
-	wait := steady(t, g1, guestIP(2))
-	flow := bulk(t, g3, g4, guestIP(4), 4)
+	p := startPings(t, g1, guestIP(2), "0.001")
+	flow := bulk(t, g3, g4, guestIP(4), 2)
 	nettest.Wait(t, "traffic", func() (bool, error) { return l.stats("p3").Forwarded > 1000, nil })
 
 	l.daemon.end(t, syscall.SIGKILL)
@@ -90,9 +72,7 @@ func TestTrafficOutlivesTheDaemon(t *testing.T) {
 	}
 	l.daemon.end(t, syscall.SIGUSR1)
 	l.start(isolated)
-	if lost := wait(); lost != 0 {
-		t.Errorf("%d pings lost", lost)
-	}
+	p.lost(t, 0)
 	if f := flow(); f.Bits < 1e8 {
 		t.Errorf("TCP came to %.0f b/s", f.Bits)
 	}
@@ -103,7 +83,7 @@ func TestTrafficOutlivesTheDaemon(t *testing.T) {
 // refuses while a daemon runs.
 func TestNothingStaysInTheKernel(t *testing.T) {
 	t.Parallel()
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1 := l.guest(1)
 	l.guest(2)
 	flush := func() (string, error) {
@@ -142,7 +122,7 @@ func TestNothingStaysInTheKernel(t *testing.T) {
 // forward the same frames.
 func TestTheOtherEngineTakesOver(t *testing.T) {
 	t.Parallel()
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1 := l.guest(1)
 	l.guest(2)
 	l.start(isolated)
@@ -164,7 +144,7 @@ func TestTheOtherEngineTakesOver(t *testing.T) {
 // the engine.
 func TestWithoutBPF(t *testing.T) {
 	t.Parallel()
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	l.write("gxswitch.toml", "")
 	command := func(engine string) []string { // bpf(2) wants one of the two
 		return append([]string{"setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin", binary, "daemon", "--engine", engine},
@@ -192,55 +172,50 @@ func TestWithoutBPF(t *testing.T) {
 	}
 }
 
-// What the two parts count adds up to what was sent, to the frame, and to the byte.
-func TestBothEnginesCountTheSame(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"afpacket", "ebpf"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := newLabWith(t, name)
-			g1, g2 := l.guest(1), l.guest(2)
-			l.start(isolated)
-			talk(t, g1, guestIP(2))
-			e, out := hear(t, g2, 2), rawSocket(t, g1, 1)
-			before, to := l.stats("p1"), l.stats("p2")
-			const each = 100 // both of them fit a ring
-			for range each {
-				out.send(t, ethernet(guestMAC(2), guestMAC(1), 0x88b5, 46))  // decided in the kernel
-				out.send(t, ethernet(guestMAC(77), guestMAC(1), 0x88b5, 46)) // flooded
-			}
-			heard := e.until(t, out)
-			ours := 0
-			for _, f := range heard {
-				if len(f) == 60 && f[12] == 0x88 && f[13] == 0xb5 {
-					ours++
-				}
-			}
-			if ours != 2*each {
-				t.Errorf("%d frames arrived, want %d", ours, 2*each)
-			}
-			after, got := l.stats("p1"), l.stats("p2")
-			// With the sentinel, and what the guest's stack may say meanwhile.
-			if n := after.RxPackets - before.RxPackets; n < 2*each+1 || n > 2*each+5 {
-				t.Errorf("rx_packets %d, want %d", n, 2*each+1)
-			}
-			if sum := after.Forwarded + after.Flooded + after.Consumed + after.RxDropped; sum != after.RxPackets {
-				t.Errorf("rx_packets %d, what became of them %d", after.RxPackets, sum)
-			}
-			if n := got.TxPackets - to.TxPackets; n < 2*each+1 || n > 2*each+5 {
-				t.Errorf("tx_packets %d, want %d", n, 2*each+1)
-			}
-			if n := after.Flooded - before.Flooded; n < each || n > each+4 {
-				t.Errorf("flooded %d, want %d", n, each)
-			}
-		})
+// What the parts of an engine count adds up to what was sent, to the frame.
+func TestEveryFrameIsCounted(t *testing.T) { bothEngines(t, testEveryFrameIsCounted) }
+func testEveryFrameIsCounted(t *testing.T, engine string) {
+	l := newLab(t, engine)
+	g1, g2 := l.guest(1), l.guest(2)
+	l.start(isolated)
+	talk(t, g1, guestIP(2))
+	e, out := hear(t, g2, 2), rawSocket(t, g1, 1)
+	before, to := l.stats("p1"), l.stats("p2")
+	const each = 100 // both of them fit a ring
+	for range each {
+		out.send(t, ethernet(guestMAC(2), guestMAC(1), 0x88b5, 46))  // known: ebpf decides it in the kernel
+		out.send(t, ethernet(guestMAC(77), guestMAC(1), 0x88b5, 46)) // flooded
+	}
+	heard := e.until(t, out)
+	ours := 0
+	for _, f := range heard {
+		if len(f) == 60 && f[12] == 0x88 && f[13] == 0xb5 {
+			ours++
+		}
+	}
+	if ours != 2*each {
+		t.Errorf("%d frames arrived, want %d", ours, 2*each)
+	}
+	after, got := l.stats("p1"), l.stats("p2")
+	// With the sentinel, and what the guest's stack may say meanwhile.
+	if n := after.RxPackets - before.RxPackets; n < 2*each+1 || n > 2*each+5 {
+		t.Errorf("rx_packets %d, want %d", n, 2*each+1)
+	}
+	if sum := after.Forwarded + after.Flooded + after.Consumed + after.RxDropped; sum != after.RxPackets {
+		t.Errorf("rx_packets %d, what became of them %d", after.RxPackets, sum)
+	}
+	if n := got.TxPackets - to.TxPackets; n < 2*each+1 || n > 2*each+5 {
+		t.Errorf("tx_packets %d, want %d", n, 2*each+1)
+	}
+	if n := after.Flooded - before.Flooded; n < each || n > each+4 {
+		t.Errorf("flooded %d, want %d", n, each)
 	}
 }
 
 // Addresses that are forgotten under a bulk transfer cost it a detour, not a storm
 // of retransmissions.
 func TestTCPThroughTheTransition(t *testing.T) {
-	l := surviving(t)
+	l := newLab(t, "ebpf")
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(isolated)
 	talk(t, g1, guestIP(2))

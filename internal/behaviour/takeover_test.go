@@ -39,8 +39,8 @@ type lan struct {
 	router, beyond *testnet.NS
 }
 
-func newLAN(t *testing.T) *lan {
-	l := &lan{lab: newLab(t)}
+func newLAN(t *testing.T, engine string) *lan {
+	l := &lan{lab: newLab(t, engine)}
 	l.router = nettest.Namespace(t, l.net, "router")
 	l.beyond = nettest.Namespace(t, l.net, "beyond")
 	l.plugNIC()
@@ -83,8 +83,13 @@ func newLAN(t *testing.T) *lan {
 // plugNIC puts a NIC into the host. The router's end is made with it.
 func (l *lan) plugNIC() {
 	mustRun(l.t, l.host, "ip", "link", "add", "eth0", "address", "02:00:00:00:01:00", "type", "veth", "peer", "name", "eth0", "netns", l.router.Name)
-	mustRun(l.t, l.router, "ip", "link", "set", "eth0", "up")
-	mustRun(l.t, l.host, "ip", "link", "set", "eth0", "up")
+	for _, ns := range []*testnet.NS{l.router, l.host} {
+		// Else duplicate address detection takes a second (RFC 4862, 5.1).
+		if err := ns.Sysctl("net.ipv6.conf.eth0.dad_transmits", "0"); err != nil {
+			l.t.Fatal(err)
+		}
+		mustRun(l.t, ns, "ip", "link", "set", "eth0", "up")
+	}
 	awaitOperational(l.t, l.host, "eth0")
 }
 
@@ -219,35 +224,11 @@ func (s *session) survived(t *testing.T, most time.Duration) {
 	}
 }
 
-// pings are sent while something happens.
-type pings struct {
-	done                      chan struct{}
-	sent, replies, duplicates int
-}
-
-func startPings(t *testing.T, from *testnet.NS, to string) *pings {
-	p := &pings{done: make(chan struct{}), sent: 150}
-	go func() {
-		defer close(p.done)
-		p.replies, p.duplicates = ping(t, from, to, p.sent, "-i", "0.01")
-	}()
-	return p
-}
-
-// lost waits for the end.
-func (p *pings) lost(t *testing.T, most int) {
-	t.Helper()
-	<-p.done
-	t.Logf("%d of %d pings lost, %d duplicates", p.sent-p.replies, p.sent, p.duplicates)
-	if p.sent-p.replies > most {
-		t.Errorf("%d of %d pings lost", p.sent-p.replies, p.sent)
-	}
-}
-
 // The host's connections go on while its NIC is taken over and given back; guests,
 // host and LAN reach each other meanwhile; and in the end all is as it was.
-func TestTakeover(t *testing.T) {
-	l := newLAN(t)
+func TestTakeover(t *testing.T) { bothEnginesAlone(t, testTakeover) }
+func testTakeover(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	before := l.config()
 	talk(t, l.host, "10.9.0.200")
@@ -256,7 +237,7 @@ func TestTakeover(t *testing.T) {
 	in := startSession(t, l.host, l.beyond, "10.9.0.100")
 	out := startSession(t, l.beyond, l.host, "192.0.2.2")
 	in6 := startSession(t, l.host, l.beyond, "2001:db8:9::100")
-	p := startPings(t, l.router, "10.9.0.100")
+	p := startPings(t, l.router, "10.9.0.100", "0.01")
 
 	l.start(takeover)
 	p.lost(t, 10)
@@ -294,7 +275,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("network show: %+v", n)
 	}
 
-	p = startPings(t, l.router, "10.9.0.100")
+	p = startPings(t, l.router, "10.9.0.100", "0.01")
 	l.daemon.end(t, syscall.SIGTERM)
 	p.lost(t, 10)
 	l.restored(before)
@@ -306,9 +287,9 @@ func TestTakeover(t *testing.T) {
 
 // A daemon that is killed leaves the addresses on the leg. The next one goes on, or
 // puts them back if it is not to have them any more.
-func TestTakeoverKilled(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverKilled(t *testing.T) { bothEngines(t, testTakeoverKilled) }
+func testTakeoverKilled(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	l.guest(1)
 	before := l.config()
 	s := startSession(t, l.host, l.beyond, "10.9.0.100")
@@ -348,7 +329,9 @@ func TestTakeoverKilled(t *testing.T) {
 // A daemon that can't start gives back what the one before, which was killed or has
 // left it to the next, had taken over: the host is not to stay without its network.
 func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
-	t.Parallel()
+	bothEngines(t, testTakeoverKilledAndNoNextDaemon)
+}
+func testTakeoverKilledAndNoNextDaemon(t *testing.T, engine string) {
 	for _, c := range []struct{ name, config, says string }{
 		{"network that can't be", takeover + "[network.foreign0]\nmode = \"host-only\"\n", "foreign0"},
 		{"file that does not check", takeover + "colour = \"red\"\n", "colour: unknown key"},
@@ -356,7 +339,7 @@ func TestTakeoverKilledAndNoNextDaemon(t *testing.T) {
 		for _, end := range []syscall.Signal{syscall.SIGKILL, syscall.SIGUSR1} {
 			t.Run(fmt.Sprintf("%s after %s", c.name, end), func(t *testing.T) {
 				t.Parallel()
-				l := newLAN(t)
+				l := newLAN(t, engine)
 				mustRun(t, l.host, "ip", "link", "add", "foreign0", "type", "bridge")
 				before := l.config()
 				l.start(takeover)
@@ -392,8 +375,9 @@ func (l *lan) fails(says string) {
 }
 
 // The command line and a reload take over and give back on the live network.
-func TestTakeoverOfALiveNetwork(t *testing.T) {
-	l := newLAN(t)
+func TestTakeoverOfALiveNetwork(t *testing.T) { bothEngines(t, testTakeoverOfALiveNetwork) }
+func testTakeoverOfALiveNetwork(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	before := l.config()
 	without := strings.Replace(takeover, "takeover = true\n", "", 1)
@@ -431,9 +415,9 @@ func TestTakeoverOfALiveNetwork(t *testing.T) {
 //
 //	g1--p1 VLAN 10--+
 //	g2--p2 VLAN 20--+-- xenbr0: eth0 untagged in VLAN 10    br0: VLAN 30 of eth0 --p3--g3
-func TestTakeoverWithVLANs(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverWithVLANs(t *testing.T) { bothEngines(t, testTakeoverWithVLANs) }
+func testTakeoverWithVLANs(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	before := l.config()
 	l.start(`
@@ -474,9 +458,9 @@ network = "br0"
 //
 //	g1--p1-- xenbr0, takeover of eth0
 //	g2--p2-- nat0 by eth0
-func TestTakeoverBesideNAT(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverBesideNAT(t *testing.T) { bothEngines(t, testTakeoverBesideNAT) }
+func testTakeoverBesideNAT(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	for _, line := range []string{
 		"ip addr flush dev eth0",
@@ -520,9 +504,9 @@ address = "10.20.0.1/24"
 }
 
 // What can't be taken over stays as it was, and the error says why.
-func TestTakeoverRefused(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+func TestTakeoverRefused(t *testing.T) { bothEngines(t, testTakeoverRefused) }
+func testTakeoverRefused(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	mustRun(t, l.host, "ip", "link", "add", "xenbr0", "type", "bridge")
 	before := l.config()
 	l.write("gxswitch.toml", takeover)
@@ -564,8 +548,10 @@ func TestTakeoverRefused(t *testing.T) {
 
 // What a network could not do when the daemon began is no secret of its log.
 func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+	bothEngines(t, testTakeoverThatFailsAtTheStartIsShown)
+}
+func testTakeoverThatFailsAtTheStartIsShown(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	if _, err := run(t, l.host, "ip", "link", "add", "link", "eth0", "name", "mv0", "type", "macvlan"); err != nil {
 		t.Skip("needs a kernel with macvlan")
 	}
@@ -590,8 +576,10 @@ func TestTakeoverThatFailsAtTheStartIsShown(t *testing.T) {
 // A network waits for its uplink, keeps the addresses while it is out, and takes
 // what somebody adds to it.
 func TestTakeoverOfAnUplinkThatComesAndGoes(t *testing.T) {
-	t.Parallel()
-	l := newLAN(t)
+	bothEngines(t, testTakeoverOfAnUplinkThatComesAndGoes)
+}
+func testTakeoverOfAnUplinkThatComesAndGoes(t *testing.T, engine string) {
+	l := newLAN(t, engine)
 	g1 := l.guest(1)
 	mustRun(t, l.host, "ip", "link", "set", "eth0", "name", "later0")
 	l.start(takeover)

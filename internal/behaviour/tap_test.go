@@ -37,9 +37,9 @@ func tap(t *testing.T, host *testnet.NS, name string) *os.File {
 
 // A frame of a GSO kind that the kernel can't hand over (UFO) wedges a receive
 // ring. The port is mute for a moment, not for ever.
-func TestStuckRingIsMadeAnew(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestStuckRingIsMadeAnew(t *testing.T) { bothEngines(t, testStuckRingIsMadeAnew) }
+func testStuckRingIsMadeAnew(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	l.guest(1)
 	l.start(isolated)
 	guest := tap(t, l.host, "p9")
@@ -71,9 +71,9 @@ func TestStuckRingIsMadeAnew(t *testing.T) {
 }
 
 // A reload that can't be carried out leaves the network as it was.
-func TestFailedReloadKeepsTheNetwork(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestFailedReloadKeepsTheNetwork(t *testing.T) { bothEngines(t, testFailedReloadKeepsTheNetwork) }
+func testFailedReloadKeepsTheNetwork(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	l.start(isolated)
@@ -89,14 +89,14 @@ func TestFailedReloadKeepsTheNetwork(t *testing.T) {
 }
 
 // A daemon with another run directory takes nothing from one that is alive.
-func TestTwoDaemonsShareNothing(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestTwoDaemonsShareNothing(t *testing.T) { bothEngines(t, testTwoDaemonsShareNothing) }
+func testTwoDaemonsShareNothing(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guest(1)
 	l.guest(2)
 	l.start(hostOnly)
 	talk(t, g1, guestIP(2))
-	other := &lab{t: t, net: l.net, host: l.host, dir: t.TempDir()}
+	other := &lab{t: t, net: l.net, host: l.host, dir: t.TempDir(), engine: engine}
 	other.write("gxswitch.toml", isolated)
 	d := other.launch()
 	nettest.Wait(t, "the second daemon to be ready or gone", func() (bool, error) {

@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"math/rand"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"regexp"
@@ -88,9 +88,9 @@ func (s *sniffer) count(t *testing.T, from raw) int {
 }
 
 // After learning, a third guest sees nothing of a unicast flow.
-func TestUnicastIsPrivate(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestUnicastIsPrivate(t *testing.T) { bothEngines(t, testUnicastIsPrivate) }
+func testUnicastIsPrivate(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
 	talk(t, g1, guestIP(2))
@@ -104,9 +104,9 @@ func TestUnicastIsPrivate(t *testing.T) {
 }
 
 // Broadcast reaches each guest exactly once, and never comes back.
-func TestBroadcastOnce(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestBroadcastOnce(t *testing.T) { bothEngines(t, testBroadcastOnce) }
+func testBroadcastOnce(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
 	l.awaitPort("p3", "up")
@@ -132,8 +132,9 @@ func TestBroadcastOnce(t *testing.T) {
 }
 
 // A gigabyte arrives as it was sent, by GSO frames with unfinished checksums.
-func TestFileArrivesWhole(t *testing.T) {
-	l := newLab(t)
+func TestFileArrivesWhole(t *testing.T) { bothEnginesAlone(t, testFileArrivesWhole) }
+func testFileArrivesWhole(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2 := l.guest(1), l.guest(2)
 	l.start(isolated)
 	const size = 1 << 30
@@ -161,7 +162,7 @@ func sendFile(t *testing.T, from, to *testnet.NS, ip string, size int64) {
 		received <- sum(h.Sum(nil))
 	}()
 	h := sha256.New()
-	file := io.LimitReader(rand.New(rand.NewSource(1)), size)
+	file := io.LimitReader(rand.NewChaCha8([32]byte{}), size)
 	if _, err := io.Copy(io.MultiWriter(out, h), file); err != nil {
 		t.Fatal(err)
 	}
@@ -196,9 +197,9 @@ func connect(t *testing.T, from, to *testnet.NS, ip string) (out, in net.Conn) {
 	return out, in
 }
 
-func TestJumbo(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestJumbo(t *testing.T) { bothEngines(t, testJumbo) }
+func testJumbo(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guestMTU(1, 9000)
 	l.guestMTU(2, 9000)
 	small := l.guestMTU(3, 1500)
@@ -216,18 +217,19 @@ func TestJumbo(t *testing.T) {
 }
 
 // One guest's flood of source addresses costs nobody else an entry.
-func TestAddressFlood(t *testing.T) {
-	l := newLab(t)
+func TestAddressFlood(t *testing.T) { bothEnginesAlone(t, testAddressFlood) }
+func testAddressFlood(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	l.start(isolated)
 	talk(t, g1, guestIP(2))
 	out := rawSocket(t, g3, 3)
 	before := l.stats("p3")
 	const flood = 200_000
-	random := rand.New(rand.NewSource(1))
+	random := rand.NewChaCha8([32]byte{})
 	f := ethernet(guestMAC(1), frame.MAC{}, 0x88b5, 46)
 	for range flood {
-		random.Read(f[6:12])
+		_, _ = random.Read(f[6:12])
 		f[6] = f[6]&^1 | 2
 		out.send(t, f)
 	}
@@ -250,9 +252,9 @@ func TestAddressFlood(t *testing.T) {
 }
 
 // What a hostile guest sends is counted under its reason, and the others talk on.
-func TestHostileFrames(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestHostileFrames(t *testing.T) { bothEngines(t, testHostileFrames) }
+func testHostileFrames(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	g1 := l.guestMTU(1, 0)
 	l.guest(2)
 	g3 := l.guestMTU(3, 65535)

@@ -80,9 +80,9 @@ func (l *lab) far(nic string) *lab {
 }
 
 // trunk is the layout of perVLAN, running.
-func trunk(t *testing.T) (near, far *lab, guests map[int]*testnet.NS) {
+func trunk(t *testing.T, engine string) (near, far *lab, guests map[int]*testnet.NS) {
 	t.Helper()
-	near = newLab(t)
+	near = newLab(t, engine)
 	far = near.far("eth1")
 	guests = map[int]*testnet.NS{}
 	for i := 1; i <= 4; i++ {
@@ -121,9 +121,9 @@ func noneTalk(t *testing.T, pairs []pair) {
 	}
 }
 
-func TestNetworkPerVLAN(t *testing.T) {
-	t.Parallel()
-	near, _, guests := trunk(t)
+func TestNetworkPerVLAN(t *testing.T) { bothEngines(t, testNetworkPerVLAN) }
+func testNetworkPerVLAN(t *testing.T, engine string) {
+	near, _, guests := trunk(t, engine)
 	var across []pair
 	for i, g := range guests {
 		for j := range guests {
@@ -161,10 +161,10 @@ func TestNetworkPerVLAN(t *testing.T) {
 //	g1--p1--br0 (4094)--+--eth1 ---- eth0 (the wire, no switch)
 //	g3--p3--tagged0-----+
 //	g4--p4 30--tagged0--+
-func TestTagsOnTheWire(t *testing.T) {
-	t.Parallel()
+func TestTagsOnTheWire(t *testing.T) { bothEngines(t, testTagsOnTheWire) }
+func testTagsOnTheWire(t *testing.T, engine string) {
 	const prio, vid30 = 0xb000, 30 // PCP 5, DEI
-	l := newLab(t)
+	l := newLab(t, engine)
 	far := l.far("eth1")
 	g1, g3, g4 := l.guest(1), l.guest(3), l.guest(4)
 	l.start(perVLAN)
@@ -263,9 +263,9 @@ network = "lab"
 vlan = "1p/4093-4094"
 `
 
-func TestOneNetworkWithAccessPorts(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestOneNetworkWithAccessPorts(t *testing.T) { bothEngines(t, testOneNetworkWithAccessPorts) }
+func testOneNetworkWithAccessPorts(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	far := l.far("p9")
 	g1, g2, g11, g12 := l.guest(1), l.guest(2), far.guest(11), far.guest(12)
 	l.start(oneNetwork)
@@ -315,7 +315,10 @@ func flushNeighbours(t *testing.T, spaces ...*testnet.NS) {
 // Networks that come to and go from a shared NIC, and a port's VLANs, are
 // nothing that the others would feel.
 func TestChangesOnATrunkLoseNothing(t *testing.T) {
-	l, _, guests := trunk(t)
+	bothEnginesAlone(t, testChangesOnATrunkLoseNothing)
+}
+func testChangesOnATrunkLoseNothing(t *testing.T, engine string) {
+	l, _, guests := trunk(t, engine)
 	pairs := []pair{{from: guests[1], to: guestIP(11)}, {from: guests[13], to: guestIP(3)}}
 	for _, p := range pairs {
 		talk(t, p.from, p.to)
@@ -343,9 +346,9 @@ func TestChangesOnATrunkLoseNothing(t *testing.T) {
 }
 
 // A NIC is shared and left again by one network after the other.
-func TestLastAndFirstNetworkOfANIC(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
+func TestLastAndFirstNetworkOfANIC(t *testing.T) { bothEngines(t, testLastAndFirstNetworkOfANIC) }
+func testLastAndFirstNetworkOfANIC(t *testing.T, engine string) {
+	l := newLab(t, engine)
 	far := l.far("eth1")
 	g1, g3 := l.guest(1), l.guest(3)
 	far.guest(11)
