@@ -137,9 +137,6 @@ func testStorm(t *testing.T, engine string) {
 		for range flood {
 			out.send(t, f)
 		}
-		nettest.Wait(t, "the flood to be counted", func() (bool, error) { // before, a sentinel may find no room
-			return l.stats("p3").RxPackets-before.RxPackets >= flood, nil
-		})
 		n := times(e.until(t, rawSocket(t, g3, 3)), f)
 		// A quarter of a bucket's frames, at least 8, may come at once; a clock
 		// that is read once a batch may be late.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,9 @@ type ear struct {
 	fd  int
 	mac frame.MAC
 }
+
+// sentinelWait is how long one is waited for before the next is sent.
+const sentinelWait = time.Second
 
 // hear opens one on guest i's. For its sentinels alone i matters: those to a MAC
 // that nobody has go to everybody.
@@ -42,7 +46,7 @@ func hear(t *testing.T, ns *testnet.NS, i int) ear {
 				return err
 			}
 		}
-		wait := unix.NsecToTimeval(10e9)
+		wait := unix.NsecToTimeval(sentinelWait.Nanoseconds())
 		if err := unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 			return err
 		}
@@ -58,22 +62,31 @@ func hear(t *testing.T, ns *testnet.NS, i int) ear {
 
 // until is what came before the sentinel that is sent now. It tells of all that
 // its sender sent before; with tags, the sentinel bears them. Each has a number of
-// its own: one of another ear, flooded, may get here only now.
+// its own: one of another ear, flooded, may get here only now. Behind a flood it may
+// find no room in the switch, and is sent again.
 func (e ear) until(t *testing.T, from raw, tcis ...uint16) [][]byte {
 	t.Helper()
 	last := ethernet(e.mac, from.mac, sentinel, 46)
 	order.BigEndian.PutUint16(last[16:], 0x88b6) // behind what looks like a tag
 	order.NativeEndian.PutUint64(last[18:], rand.Uint64())
-	from.send(t, tagged(last, tcis...))
 	var heard [][]byte
 	b, oob := make([]byte, 1<<16), make([]byte, 64)
-	for {
+	var sent time.Time
+	for sentinels := 0; ; {
+		if time.Since(sent) > sentinelWait {
+			if sentinels == 10 {
+				t.Fatalf("waited for a sentinel from %s to %s", from.mac, e.mac)
+			}
+			from.send(t, tagged(last, tcis...))
+			sent = time.Now()
+			sentinels++
+		}
 		n, oobn, _, _, err := unix.Recvmsg(e.fd, b, oob, 0)
-		if err == unix.EINTR {
+		if err == unix.EINTR || err == unix.EAGAIN {
 			continue
 		}
 		if err != nil {
-			t.Fatalf("waited for a sentinel from %s to %s: %v", from.mac, e.mac, err)
+			t.Fatalf("waiting for a sentinel from %s to %s: %v", from.mac, e.mac, err)
 		}
 		f := withTag(bytes.Clone(b[:n]), oob[:oobn])
 		if bytes.HasSuffix(f, last[12:]) && bytes.HasPrefix(f, last[:12]) { // between them what tags it has

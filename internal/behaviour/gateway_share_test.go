@@ -30,9 +30,7 @@ network = "nat1"
 func TestNATNetworksShareAnAddress(t *testing.T) { bothEngines(t, testNATNetworksShareAnAddress) }
 func testNATNetworksShareAnAddress(t *testing.T, engine string) {
 	l := newMasquerade(t, engine)
-	mustRun(t, l.g2, "ip", "addr", "flush", "dev", "eth0")
-	mustRun(t, l.g2, "ip", "addr", "add", "10.21.0.10/24", "dev", "eth0")
-	mustRun(t, l.g2, "ip", "route", "add", "default", "via", "10.21.0.1")
+	readdress(t, l.g2, "10.21.0.10/24", "10.21.0.1")
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
 	l.start(twoMasquerades)
 	serve(t, l.far, "198.51.100.7:7000")

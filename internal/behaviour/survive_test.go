@@ -183,7 +183,7 @@ func testEveryFrameIsCounted(t *testing.T, engine string) {
 	before, to := l.stats("p1"), l.stats("p2")
 	const each = 100 // both of them fit a ring
 	for range each {
-		out.send(t, ethernet(guestMAC(2), guestMAC(1), 0x88b5, 46))  // decided in the kernel
+		out.send(t, ethernet(guestMAC(2), guestMAC(1), 0x88b5, 46))  // known: ebpf decides it in the kernel
 		out.send(t, ethernet(guestMAC(77), guestMAC(1), 0x88b5, 46)) // flooded
 	}
 	heard := e.until(t, out)

@@ -60,7 +60,7 @@ func (m *manager) portRow(p *port, network string) control.Port {
 	case dataplane.Host:
 		l = m.networks[network].leg.Host
 	case dataplane.Uplink:
-		row.VLAN = vlanText(uplinkVLANs(m.networks[network].spec))
+		row.VLAN, row.Source = vlanText(uplinkVLANs(m.networks[network].spec)), m.networks[network].source()
 	case dataplane.Guest:
 		if spec.MAC.IsZero() {
 			row.LearnedMAC = m.sw.GuestMAC(p.key(network))

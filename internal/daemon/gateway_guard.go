@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -40,8 +41,7 @@ func (m *manager) guardFor(n *network, out host.Link, external netip.Addr, guest
 // refreshGuards sets what is wanted where it differs from what there is.
 func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 	for index, g := range wanted {
-		slices.SortFunc(g.NAT, func(a, b host.NATGuard) int { return a.External.Compare(b.External) })
-		slices.SortFunc(g.Prefixes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+		order(g)
 		if was, ok := m.l3.guarded[index]; ok && reflect.DeepEqual(was, *g) {
 			continue
 		}
@@ -70,6 +70,15 @@ func (m *manager) refreshGuards(wanted map[int]*host.UplinkGuard) {
 			delete(m.l3.guarded, index)
 		}
 	}
+}
+
+// order makes guards for the same comparable, whichever network came first.
+func order(g *host.UplinkGuard) {
+	slices.SortFunc(g.Prefixes, netip.Prefix.Compare)
+	slices.SortFunc(g.Host, netip.Addr.Compare)
+	slices.SortFunc(g.NAT, func(a, b host.NATGuard) int { // networks with one address have ports of their own
+		return cmp.Or(a.External.Compare(b.External), cmp.Compare(a.Ports[0].First, b.Ports[0].First))
+	})
 }
 
 // adoptGuards takes over the uplinks' guards that a predecessor left: those that

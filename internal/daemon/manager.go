@@ -304,10 +304,15 @@ func (m *manager) handle(batch []host.Event) {
 	m.settle(live...)
 }
 
-// renamed lets a port of the command line follow its interface's name.
+// renamed lets a port of the command line follow its interface's name. What keeps
+// the interface from being a port is noted anew, under the new one.
 func (m *manager) renamed(old string, l host.Link) {
+	if old == l.Name {
+		return
+	}
+	delete(m.problems, old)
 	r := m.runtime[old]
-	if r == nil || old == l.Name || r.ifindex != l.Index || r.override {
+	if r == nil || r.ifindex != l.Index || r.override {
 		return
 	}
 	delete(m.runtime, old)
@@ -341,12 +346,13 @@ func (m *manager) membership(l host.Link) (want, bool) {
 		case n.leg.Host.Name:
 			return want{}, false
 		case n.spec.Uplink:
-			up.networks, up.source = append(up.networks, n.spec.Name), n.source()
+			up.networks = append(up.networks, n.spec.Name)
 		}
 	}
 	if len(up.networks) > 0 {
 		slices.Sort(up.networks)
 		up.spec.Network = up.networks[0]
+		up.source = m.networks[up.networks[0]].source()
 		return up, true
 	}
 	if r := m.runtime[l.Name]; r != nil && r.ifindex == l.Index {
