@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,6 +20,7 @@ type pings struct {
 
 	mu                        sync.Mutex
 	last, replies, duplicates int // last is the highest number that was answered
+	errors                    []string
 }
 
 // startPings sends one each interval, in seconds, until lost.
@@ -37,6 +39,10 @@ func startPings(t *testing.T, from *testnet.NS, to, interval string) *pings {
 		for l := bufio.NewScanner(out); l.Scan(); {
 			if m := pingReply.FindStringSubmatch(l.Text()); m != nil {
 				p.note(m)
+			} else if strings.HasPrefix(l.Text(), "From ") { // an ICMP error
+				p.mu.Lock()
+				p.errors = append(p.errors, l.Text())
+				p.mu.Unlock()
 			}
 		}
 	})
@@ -78,7 +84,7 @@ func (p *pings) lost(t *testing.T, most int) {
 	p.read.Wait()
 	_ = p.cmd.Wait()
 	t.Logf("%d of %d pings lost, %d duplicates", p.last-p.replies, p.last, p.duplicates)
-	if p.last-p.replies > most {
-		t.Errorf("%d of %d pings lost", p.last-p.replies, p.last)
+	if p.last-p.replies > most || p.errors != nil {
+		t.Errorf("%d of %d pings lost, errors %q", p.last-p.replies, p.last, p.errors)
 	}
 }

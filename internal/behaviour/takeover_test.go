@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,23 +171,33 @@ address = "10.20.0.1/24"
 `
 	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]", 1)
 	l.start(strings.Replace(text, "takeover = true\n", "", 1))
-	awaitNAT := func() { // the kernel tells of routes apart from addresses
-		t.Helper()
-		nettest.Wait(t, "NAT", func() (bool, error) {
-			r, _ := ping(t, g2, "192.0.2.2", 1)
-			return r == 1, nil
-		})
-	}
-	awaitNAT()
+	nettest.Wait(t, "NAT", func() (bool, error) {
+		r, _ := ping(t, g2, "192.0.2.2", 1)
+		return r == 1, nil
+	})
 	s := startSession(t, l.beyond, g2, "192.0.2.2")
 	own := startSession(t, l.beyond, l.host, "192.0.2.2")
-	for _, on := range []string{"true", "false", "true", "false", "true"} {
-		l.must("network", "set", "xenbr0", "--takeover="+on)
-		awaitNAT()
+	throughout := startPings(t, g2, "192.0.2.2", "0.002")
+	hosts, g1s, rts := startPings(t, l.host, "192.0.2.2", "0.002"), startPings(t, g1, "192.0.2.2", "0.002"), startPings(t, l.router, "10.9.0.100", "0.002")
+	set := func(on string) { l.must("network", "set", "xenbr0", "--takeover="+on) }
+	reload := func(on string) {
+		l.write("gxswitch.toml", strings.Replace(text, "takeover = true", "takeover = "+on, 1))
+		l.must("reload")
+	}
+	for i, change := range []func(on string){set, set, reload, reload, set, set, set} {
+		on := fmt.Sprint(i%2 == 0)
+		change(on)
 		talk(t, g2, "192.0.2.2")
 		talk(t, g1, "192.0.2.2")
 		talk(t, l.host, "192.0.2.2")
+		for _, p := range []*pings{throughout, hosts, g1s, rts} {
+			t.Log(on, p.answered(), p.last- p.replies, len(p.errors))
+		}
 	}
+	throughout.lost(t, 0)
+	hosts.lost(t, 0)
+	g1s.lost(t, 0)
+	rts.lost(t, 0)
 	talk(t, g2, "10.9.0.100")
 	talk(t, g2, guestIP(1))
 	s.survived(t, 5*time.Second)

@@ -106,17 +106,14 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer watchers.Wait()
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
-	addrs, err := host.WatchAddrs(watching)
-	if err != nil {
+	if m.l3.addrSet, err = host.WatchAddrs(watching); err != nil {
 		return fmt.Errorf("watch addresses: %w", err)
 	}
-	m.l3.addrs = <-addrs
-	sw.SetHostAddresses(m.l3.addrs)
-	routes, err := host.WatchRoutes(watching)
-	if err != nil {
+	if m.l3.routeSet, err = host.WatchRoutes(watching); err != nil {
 		return fmt.Errorf("watch routes: %w", err)
 	}
-	m.l3.routes = <-routes
+	m.takeAddrs()
+	m.takeRoutes()
 	neighbours, err := host.WatchNeighbours(watching)
 	if err != nil {
 		return fmt.Errorf("watch neighbours: %w", err)
@@ -134,7 +131,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		m.stop()
 		return err
 	}
-	watchers.Go(func() { m.followLayer3(watching, addrs, routes, neighbours) })
+	watchers.Go(func() { m.followLayer3(watching, neighbours) })
 	watchers.Go(func() { m.followAdded(added) })
 	watchers.Go(func() { m.follow(events) })
 	watchers.Go(func() { m.reloadOnHangup(watching) })

@@ -16,6 +16,9 @@ import (
 // layer3 is what the kernel says of addresses, routes and neighbours, and what
 // networks with a gateway make of it.
 type layer3 struct {
+	addrSet  *host.Set[netip.Addr]
+	routeSet *host.Set[host.Route]
+
 	addrs      []netip.Addr // the host's own
 	routes     []host.Route
 	tables     map[int]*gateway.Routes // of routes, by link; made when asked for
@@ -60,7 +63,7 @@ func (m *manager) routesBy(link int) *gateway.Routes {
 
 // followLayer3 keeps gateways abreast of the host's addresses, routes and
 // neighbours, and has neighbours resolved that they want.
-func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, routes <-chan []host.Route, neighbours <-chan []host.NeighbourEvent) {
+func (m *manager) followLayer3(ctx context.Context, neighbours <-chan []host.NeighbourEvent) {
 	freshen, again := time.NewTicker(10*time.Second), time.NewTicker(announceInterval)
 	defer freshen.Stop()
 	defer again.Stop()
@@ -68,23 +71,16 @@ func (m *manager) followLayer3(ctx context.Context, addrs <-chan []netip.Addr, r
 		select {
 		case <-ctx.Done():
 			return
-		case set, ok := <-addrs:
+		case _, ok := <-m.l3.addrSet.Changed:
 			if !ok {
 				return
 			}
-			m.sw.SetHostAddresses(set)
-			m.locked(func() {
-				m.l3.addrs = set
-				clear(m.l3.external)
-			})
-		case set, ok := <-routes:
+			m.locked(m.takeAddrs)
+		case _, ok := <-m.l3.routeSet.Changed:
 			if !ok {
 				return
 			}
-			m.locked(func() {
-				m.l3.routes = set
-				clear(m.l3.tables)
-			})
+			m.locked(m.takeRoutes)
 		case events, ok := <-neighbours:
 			if !ok {
 				return
@@ -105,6 +101,59 @@ func (m *manager) locked(change func()) {
 	defer m.mu.Unlock()
 	change()
 	m.refreshGateways()
+}
+
+func (m *manager) takeAddrs() {
+	m.l3.addrs = m.l3.addrSet.Latest()
+	m.sw.SetHostAddresses(m.l3.addrs)
+	clear(m.l3.external)
+}
+
+func (m *manager) takeRoutes() {
+	m.l3.routes = m.l3.routeSet.Latest()
+	clear(m.l3.tables)
+}
+
+// moved looks at what a takeover has just moved from one link to another, for gateways
+// to follow at once: the kernel's word comes later, and until then no route would lead
+// out by the new link. What the old one's neighbours were asked for is asked for there.
+func (m *manager) moved(from, to int) {
+	if !m.hasGates() {
+		return
+	}
+	if err := errors.Join(m.l3.addrSet.Refresh(), m.l3.routeSet.Refresh()); err != nil {
+		m.log.Error("look at what was moved", "err", err)
+	}
+	m.takeAddrs()
+	m.takeRoutes()
+	for k, at := range maps.Clone(m.l3.asked) {
+		if k.link == from {
+			delete(m.l3.asked, k)
+			m.l3.asked[neighbour{to, k.addr}] = at
+		}
+	}
+	known, err := host.Neighbours(to)
+	if err != nil {
+		m.log.Error("look at what was moved", "err", err)
+		return
+	}
+	var events []host.NeighbourEvent
+	for _, n := range known {
+		if n.State != host.NeighbourFailed { // asked for long ago, perhaps
+			events = append(events, host.NeighbourEvent{Neighbour: n})
+		}
+	}
+	m.heard(events)
+}
+
+// hasGates reports whether there is a network with a gateway.
+func (m *manager) hasGates() bool {
+	for _, n := range m.networks {
+		if n.gate != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // heard takes in what the kernel learned of neighbours. One that a gateway uses,

@@ -101,6 +101,7 @@ func (m *manager) takeOver(n *network, nic host.Link) error {
 		return err
 	}
 	m.takeovers[name] = t
+	m.moved(nic.Index, n.leg.Host.Index)
 	m.log.Info("uplink taken over", "network", name, "uplink", nic.Name)
 	return m.journal()
 }
@@ -113,10 +114,11 @@ func (m *manager) keepUp(n *network, nic host.Link, t *host.Takeover) error {
 			return err
 		}
 	}
-	if t.Has.Index != n.leg.Host.Index {
+	if was := t.Has.Index; was != n.leg.Host.Index {
 		if err := t.Renew(n.leg); err != nil {
 			return err
 		}
+		m.moved(was, n.leg.Host.Index)
 		changed = true
 	}
 	if t.NIC.MAC != nic.MAC {
@@ -216,6 +218,7 @@ func (m *manager) giveBack(name string) error {
 		return err
 	}
 	delete(m.takeovers, name)
+	m.moved(t.Has.Index, t.NIC.Index)
 	m.refreshGateways() // their way out is the uplink itself again
 	return m.journal()
 }

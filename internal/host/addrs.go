@@ -10,12 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WatchAddrs tells the set of the machine's own addresses, at once and then
-// whenever it changes, until ctx ends; then it closes the channel. Each value is
-// the whole set, sorted, of all interfaces, loopback and link-local included
-// (without zones). One that two interfaces have is there twice, so that it is heard
-// when one of them loses it. A reader who is busy gets the latest set only.
-func WatchAddrs(ctx context.Context) (<-chan []netip.Addr, error) {
+// WatchAddrs follows the machine's own addresses until ctx ends. The set is sorted,
+// of all interfaces, loopback and link-local included (without zones). One that two
+// interfaces have is there twice, so that it is heard when one of them loses it.
+func WatchAddrs(ctx context.Context) (*Set[netip.Addr], error) {
 	return setWatch[netip.Addr]{
 		what:   "addresses",
 		groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR,

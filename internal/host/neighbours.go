@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -86,8 +87,15 @@ func newNeighbour(from *netlink.Neigh) (Neighbour, bool) {
 	return n, n.Addr.IsValid()
 }
 
-func listNeighbours(h *netlink.Handle) ([]Neighbour, error) {
-	list, err := dump(func() ([]netlink.Neigh, error) { return h.NeighList(0, unix.AF_INET) })
+// Neighbours lists the IPv4 neighbours on a link that WatchNeighbours tells of, for who
+// can't wait for it.
+func Neighbours(link int) ([]Neighbour, error) {
+	list, err := listNeighbours(&netlink.Handle{}, link)
+	return slices.DeleteFunc(list, Neighbour.untold), err
+}
+
+func listNeighbours(h *netlink.Handle, link int) ([]Neighbour, error) {
+	list, err := dump(func() ([]netlink.Neigh, error) { return h.NeighList(link, unix.AF_INET) })
 	if err != nil {
 		return nil, fmt.Errorf("list neighbours: %w", err)
 	}
@@ -180,11 +188,14 @@ func (w *neighbourWatch) take(m syscall.NetlinkMessage) {
 
 func (n Neighbour) key() neighbourKey { return neighbourKey{n.Link, n.Addr} }
 
-// is ends what was known where the kernel is still asking, or has no MAC to tell.
+// untold is true where the kernel is still asking, or has no MAC to tell.
+func (n Neighbour) untold() bool { return n.State != NeighbourFailed && n.MAC.IsZero() }
+
+// is ends what was known where there is nothing to tell any more.
 func (w *neighbourWatch) is(n Neighbour) {
 	old, known := w.known[n.key()]
 	switch {
-	case n.State != NeighbourFailed && n.MAC.IsZero():
+	case n.untold():
 		w.gone(n.key())
 	case !known || n != old:
 		w.known[n.key()] = n
@@ -201,7 +212,7 @@ func (w *neighbourWatch) gone(k neighbourKey) {
 
 // resync asks for all neighbours and tells of what has changed.
 func (w *neighbourWatch) resync() error {
-	list, err := listNeighbours(w.sub.ask)
+	list, err := listNeighbours(w.sub.ask, 0)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,10 @@ type Route struct {
 	Metric int        // lower is better; of equal prefixes only the best is told
 }
 
-// WatchRoutes tells the IPv4 routes, at once and then whenever they change, until
-// ctx ends; then it closes the channel. Each value is the whole set, sorted, one
-// route for each prefix: a longest-prefix match in it is the kernel's own answer.
-// A reader who is busy gets the latest set only. A set that takes long to list
-// comes late, by ten times as long, but no more than five seconds.
+// WatchRoutes follows the IPv4 routes until ctx ends. The set is sorted, one route
+// for each prefix: a longest-prefix match in it is the kernel's own answer. A set
+// that takes long to list comes late, by ten times as long, but no more than five
+// seconds.
 //
 // The set is made of the tables main and default, as the kernel's rules are where
 // nobody has changed them (ip-rule(8)). The host's own addresses are not in it,
@@ -47,7 +46,7 @@ type Route struct {
 // hold for some type of service only. Of several next hops it has the first that
 // is alive. Next hops that are objects (ip-nexthop(8)) are known as long as
 // net.ipv4.nexthop_compat_mode is 1.
-func WatchRoutes(ctx context.Context) (<-chan []Route, error) {
+func WatchRoutes(ctx context.Context) (*Set[Route], error) {
 	return setWatch[Route]{
 		what: "routes",
 		// The kernel says nothing of IPv4 routes that go with a link or an

@@ -98,7 +98,7 @@ func TestRoutesAreTheKernels(t *testing.T) {
 					sh(t, "ip route add %s", r)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				w, err := host.WatchRoutes(ctx)
+				w, err := told(host.WatchRoutes)(ctx)
 				ok(t, err)
 				routes := <-w
 				if diff := cmp.Diff(tt.want, routesSeen(names, routes)); diff != "" {
@@ -144,7 +144,7 @@ func TestRoutesAreToldWhenTheyChange(t *testing.T) {
 	inside(t, "routewatch", func(*testnet.NS) {
 		names := twoLinks(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		w, err := host.WatchRoutes(ctx)
+		w, err := told(host.WatchRoutes)(ctx)
 		ok(t, err)
 		awaitRoutes(t, w, names, connected)
 		const viaA, viaB = "0.0.0.0/0 via 10.1.0.9 dev a metric 1\n", "0.0.0.0/0 via 10.2.0.9 dev b metric 2\n"
@@ -195,7 +195,7 @@ func TestATableOfTenThousandRoutesIsFollowed(t *testing.T) {
 	inside(t, "routebatch", func(*testnet.NS) {
 		twoLinks(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		w, err := host.WatchRoutes(ctx)
+		w, err := told(host.WatchRoutes)(ctx)
 		ok(t, err)
 		const n = 10000
 		var add strings.Builder
@@ -241,7 +241,7 @@ func TestRoutesOfOneNamespaceOnly(t *testing.T) {
 	t.Parallel()
 	inside(t, "routens", func(ns *testnet.NS) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w, err := host.WatchRoutes(ctx)
+		w, err := told(host.WatchRoutes)(ctx)
 		ok(t, err)
 		if first := <-w; len(first) != 0 {
 			t.Errorf("an empty namespace has %v", first)

@@ -6,15 +6,30 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
 )
 
-// setWatch tells a whole set whenever it has changed. What the kernel's messages
-// say does not matter to it, only that there are some: after each burst it asks
-// for the set.
+// Set is a whole set of what the kernel has, followed as it changes. What the
+// kernel's messages say does not matter to it, only that there are some: after each
+// burst it asks for the set.
+type Set[T comparable] struct {
+	// Changed has a value whenever Latest has become another since the last one was
+	// taken. It is closed when the set is followed no more.
+	Changed <-chan struct{}
+
+	changed chan struct{}
+	watch   setWatch[T]
+	sub     *subscription
+	asking  sync.Mutex // so that what was asked for first is not told last
+	ended   bool       // guarded by asking
+	latest  atomic.Pointer[[]T]
+}
+
 type setWatch[T comparable] struct {
 	what   string // for errors
 	groups uint32 // RTMGRP_*, in which the kernel tells of changes
@@ -36,45 +51,61 @@ const (
 	maxRest     = 5 * time.Second
 )
 
-// start sends the set at once and after each change, the latest only to a reader
-// who is busy, until ctx ends; then it closes the channel.
-func (w setWatch[T]) start(ctx context.Context) (<-chan []T, error) {
+// start follows the set until ctx ends.
+func (w setWatch[T]) start(ctx context.Context) (*Set[T], error) {
 	sub, err := subscribe(w.groups, setReceiveBuffer)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", w.what, err)
 	}
-	first, err := w.list(sub.ask)
-	if err != nil {
+	changed := make(chan struct{}, 1)
+	s := &Set[T]{Changed: changed, changed: changed, watch: w, sub: sub}
+	if err := s.Refresh(); err != nil {
 		sub.close()
 		return nil, fmt.Errorf("watch %s: %w", w.what, err)
 	}
-	out, in := make(chan []T), make(chan []T)
+	stop := context.AfterFunc(ctx, sub.interrupt)
 	go func() {
-		defer close(in)
-		w.read(ctx, sub, first, in)
-	}()
-	go func() {
-		defer close(out)
-		deliverLatest(ctx, in, out)
-		sub.interrupt()
-		for range in { // wait for the other to end
-		}
+		s.follow(ctx)
+		stop()
+		s.asking.Lock()
+		defer s.asking.Unlock()
+		s.ended = true
 		sub.close()
+		close(changed)
 	}()
-	return out, nil
+	return s, nil
 }
 
-func (w setWatch[T]) read(ctx context.Context, sub *subscription, set []T, in chan<- []T) {
+// Latest is the set as it was last asked for. It is not to be changed.
+func (s *Set[T]) Latest() []T { return *s.latest.Load() }
+
+// Refresh asks for the set, for who has just changed it, and would hear of that
+// later: Latest is not from before the call any more.
+func (s *Set[T]) Refresh() error {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if s.ended {
+		return fmt.Errorf("watch %s: %w", s.watch.what, os.ErrClosed)
+	}
+	now, err := s.watch.list(s.sub.ask)
+	if err != nil {
+		return err
+	}
+	if was := s.latest.Load(); was != nil && slices.Equal(now, *was) {
+		return nil
+	}
+	s.latest.Store(&now)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (s *Set[T]) follow(ctx context.Context) {
 	var notBefore time.Time
-	for changed := true; ; {
-		if changed {
-			select {
-			case in <- set:
-			case <-ctx.Done():
-				return
-			}
-		}
-		_, err := sub.next(func(syscall.NetlinkMessage) {})
+	for {
+		_, err := s.sub.next(func(syscall.NetlinkMessage) {})
 		again := errors.Is(err, os.ErrDeadlineExceeded)
 		if err != nil && !again {
 			return
@@ -83,13 +114,10 @@ func (w setWatch[T]) read(ctx context.Context, sub *subscription, set []T, in ch
 			return
 		}
 		begun := time.Now()
-		now, err := w.list(sub.ask)
+		err = s.Refresh()
 		ended := time.Now()
 		notBefore = ended.Add(min(listingRest*ended.Sub(begun), maxRest))
-		sub.retryLater(err != nil || w.settle && !again)
-		if changed = err == nil && !slices.Equal(now, set); changed {
-			set = now
-		}
+		s.sub.retryLater(err != nil || s.watch.settle && !again)
 	}
 }
 
@@ -105,24 +133,5 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-func deliverLatest[T any](ctx context.Context, in <-chan T, out chan<- T) {
-	var ready chan<- T
-	var latest T
-	for in != nil || ready != nil {
-		select {
-		case set, ok := <-in:
-			if !ok {
-				in = nil
-				continue
-			}
-			ready, latest = out, set
-		case ready <- latest:
-			ready = nil
-		case <-ctx.Done():
-			return
-		}
 	}
 }

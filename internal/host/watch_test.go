@@ -89,6 +89,24 @@ func watching[T any](t *testing.T, start func(context.Context) (<-chan T, error)
 	return events
 }
 
+// told tells a set whenever it has changed.
+func told[T comparable](start func(context.Context) (*host.Set[T], error)) func(context.Context) (<-chan []T, error) {
+	return func(ctx context.Context) (<-chan []T, error) {
+		set, err := start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := make(chan []T)
+		go func() {
+			defer close(out)
+			for range set.Changed {
+				out <- set.Latest()
+			}
+		}()
+		return out, nil
+	}
+}
+
 func TestWatchTellsOfEveryChange(t *testing.T) {
 	t.Parallel()
 	n := nettest.Test(t, "watch")
@@ -290,7 +308,7 @@ func TestWatchAddrsTellsTheWholeSetWhenItChanges(t *testing.T) {
 	inside(t, "addrs", func(*testnet.NS) {
 		sh(t, "ip link add name a type veth peer name b")
 		sh(t, "ip addr add 10.0.0.1/24 dev a")
-		sets := watching(t, host.WatchAddrs)
+		sets := watching(t, told(host.WatchAddrs))
 		until := func(want ...string) {
 			t.Helper()
 			var last []netip.Addr
@@ -320,5 +338,34 @@ func TestWatchAddrsTellsTheWholeSetWhenItChanges(t *testing.T) {
 		until("10.0.0.1", "10.0.0.2", "127.0.0.1", "::1", "fd00::1")
 		sh(t, "ip link del dev a")
 		until("127.0.0.1", "::1")
+	})
+}
+
+// Who has changed something need not wait for the kernel's word, and nobody hears of
+// an older set after that.
+func TestARefreshedSetHasWhatWasJustChanged(t *testing.T) {
+	t.Parallel()
+	inside(t, "refresh", func(*testnet.NS) {
+		sh(t, "ip link add name a type veth peer name b")
+		ctx, cancel := context.WithCancel(t.Context())
+		set, err := host.WatchAddrs(ctx)
+		ok(t, err)
+		for i := range 50 {
+			a := netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
+			sh(t, "ip addr add %s/24 dev a", a)
+			ok(t, set.Refresh())
+			if !slices.Contains(set.Latest(), a) {
+				t.Fatalf("%v is not in %v", a, set.Latest())
+			}
+			if <-set.Changed; !slices.Contains(set.Latest(), a) {
+				t.Fatalf("%v is not in %v any more", a, set.Latest())
+			}
+		}
+		cancel()
+		for range set.Changed {
+		}
+		if err := set.Refresh(); err == nil {
+			t.Error("a set that is followed no more is refreshed")
+		}
 	})
 }
