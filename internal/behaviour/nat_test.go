@@ -65,8 +65,14 @@ func testNATWaitsForAnAddress(t *testing.T, engine string) {
 	}
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.20/24", "dev", "eth0")
 	mustRun(t, l.host, "ip", "route", "add", "default", "via", "192.168.1.1")
-	nettest.Wait(t, "the network to notice", func() (bool, error) { return !strings.Contains(l.must("status"), "problem"), nil })
+	nettest.Wait(t, "the network to notice", func() (bool, error) {
+		r, _ := ping(t, l.g1, "198.51.100.7", 1)
+		return r == 1, nil
+	})
 	talk(t, l.g1, "198.51.100.7")
+	if out := l.must("status"); strings.Contains(out, "problem") {
+		t.Errorf("status:\n%s", out)
+	}
 	mustRun(t, l.host, "ip", "link", "del", "eth0")
 	nettest.Wait(t, "status to miss the uplink", func() (bool, error) {
 		return strings.Contains(l.must("status"), "network nat0: uplink eth0 is not there"), nil
