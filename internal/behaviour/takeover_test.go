@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gxswitch/internal/control"
+	"gxswitch/internal/testnet"
 	"gxswitch/internal/testnet/nettest"
 )
 
@@ -152,16 +153,19 @@ network = "br0"
 	l.restored(before)
 }
 
-// A NAT network goes out by the uplink, whoever has its addresses: sessions go on, and
+// Networks with a gateway go out by the uplink, whoever has its addresses: sessions go on, and
 // no packet of a guest's is lost or refused while the addresses move.
 //
 //	g1--p1-- xenbr0, takeover of eth0
 //	g2--p2-- nat0 by eth0
+//	g3--p3-- dmz, routed, by eth0
 func TestTakeoverBesideNAT(t *testing.T) { bothEngines(t, testTakeoverBesideNAT) }
 func testTakeoverBesideNAT(t *testing.T, engine string) {
 	l := newLAN(t, engine)
-	g1, g2 := l.guest(1), l.guest(2)
+	g1, g2, g3 := l.guest(1), l.guest(2), l.guest(3)
 	readdress(t, g2, "10.20.0.2/24", "10.20.0.1")
+	readdress(t, g3, "10.21.0.2/24", "10.21.0.1")
+	mustRun(t, l.router, "ip", "route", "add", "10.21.0.0/24", "via", "10.9.0.100")
 	mustRun(t, g1, "ip", "route", "add", "default", "via", "10.9.0.200")
 	before := l.config()
 	text := takeover + `
@@ -169,8 +173,13 @@ func testTakeoverBesideNAT(t *testing.T, engine string) {
 mode = "nat"
 uplink = "eth0"
 address = "10.20.0.1/24"
+[network.dmz]
+mode = "routed"
+uplink = "eth0"
+address = "10.21.0.1/24"
+proxy_arp = false
 `
-	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]", 1)
+	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]\nname = \"p3\"\nnetwork = \"dmz\"\n[[port]]", 1)
 	l.start(strings.Replace(text, "takeover = true\n", "", 1))
 	nettest.Wait(t, "NAT", func() (bool, error) {
 		r, _ := ping(t, g2, "192.0.2.2", 1)
@@ -178,7 +187,10 @@ address = "10.20.0.1/24"
 	})
 	s := startSession(t, l.beyond, g2, "192.0.2.2")
 	own := startSession(t, l.beyond, l.host, "192.0.2.2")
-	throughout := []*pings{startPings(t, g2, "192.0.2.2", "0.002"), startPings(t, g1, "192.0.2.2", "0.002")}
+	var throughout []*pings
+	for _, g := range []*testnet.NS{g1, g2, g3} {
+		throughout = append(throughout, startPings(t, g, "192.0.2.2", "0.002"))
+	}
 	set := func(on bool) { l.must("network", "set", "xenbr0", fmt.Sprintf("--takeover=%t", on)) }
 	reload := func(on bool) {
 		l.write("gxswitch.toml", strings.Replace(text, "takeover = true", fmt.Sprintf("takeover = %t", on), 1))
@@ -186,6 +198,7 @@ address = "10.20.0.1/24"
 	}
 	for i, change := range []func(on bool){set, set, reload, reload, set} {
 		change(i%2 == 0)
+		talk(t, g3, "192.0.2.2")
 		talk(t, g2, "192.0.2.2")
 		talk(t, g1, "192.0.2.2")
 		talk(t, l.host, "192.0.2.2")
