@@ -170,19 +170,12 @@ address = "10.20.0.1/24"
 `
 	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]", 1)
 	l.start(strings.Replace(text, "takeover = true\n", "", 1))
-	awaitNAT := func() { // the kernel tells of routes apart from addresses
-		t.Helper()
-		nettest.Wait(t, "NAT", func() (bool, error) {
-			r, _ := ping(t, g2, "192.0.2.2", 1)
-			return r == 1, nil
-		})
-	}
-	awaitNAT()
+	awaitWay(t, g2, "192.0.2.2")
 	s := startSession(t, l.beyond, g2, "192.0.2.2")
 	own := startSession(t, l.beyond, l.host, "192.0.2.2")
 	for _, on := range []string{"true", "false", "true", "false", "true"} {
 		l.must("network", "set", "xenbr0", "--takeover="+on)
-		awaitNAT()
+		awaitWay(t, g2, "192.0.2.2")
 		talk(t, g2, "192.0.2.2")
 		talk(t, g1, "192.0.2.2")
 		talk(t, l.host, "192.0.2.2")
