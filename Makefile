@@ -51,7 +51,7 @@ run: build ## build, then show guests talking through the switch (root; ARGS="--
 # Packages take turns (-p 1), and a package's parallel tests come after the others:
 # tests that time the switch want the machine alone. Parallel ones mostly wait, so
 # they are more than the processors.
-SIDE_BY_SIDE := -parallel 6
+SIDE_BY_SIDE := -parallel 4
 
 .PHONY: test
 test: ## run every test that needs no other machine (root); a skipped test is a failure

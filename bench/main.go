@@ -121,6 +121,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func everyArm(gxswitch string) []rig.Arm {
 	return []rig.Arm{
 		rig.Direct{},
+		rig.Redirect{},
 		rig.Bridge{},
 		rig.Gxswitch{Binary: gxswitch, Engine: "afpacket"},
 		rig.Gxswitch{Binary: gxswitch, Engine: "ebpf"},

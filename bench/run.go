@@ -186,8 +186,11 @@ const foreignCrowd = 100
 
 // concerns reports whether there is anything to ask the arm.
 func concerns(p measure.Plan, a rig.Arm) bool {
-	if _, none := a.(rig.Direct); none && p.SwitchOnly {
-		return false
+	switch a.(type) {
+	case rig.Direct, rig.Redirect: // nothing learns
+		if p.SwitchOnly {
+			return false
+		}
 	}
 	return !foreign(a.Name()) || p.Setup.Crowd <= foreignCrowd
 }

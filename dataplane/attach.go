@@ -112,6 +112,7 @@ func (s *Switch) attach(cfg PortConfig, on *wire) error {
 	s.attached[id] = &attachment{cfg: cfg, port: p}
 	s.byName[cfg.Name] = fdb.PortID(id)
 	s.publish()
+	s.carryLocal(net, &cfg)
 	return nil
 }
 
@@ -239,6 +240,7 @@ func (s *Switch) Update(name string, change func(*PortConfig)) error {
 		return nil
 	}
 	if cfg.UplinkVLAN != old.UplinkVLAN {
+		s.doubt(a.port.wire)
 		if err := s.vlanFree(a.port.wire, cfg.UplinkVLAN); err != nil {
 			return fmt.Errorf("port %s: %w", name, err)
 		}
@@ -280,6 +282,7 @@ func (s *Switch) Detach(name string) error {
 	defer a.port.release(s.nanos())
 	on := a.port.wire
 	if on.members--; on.members > 0 {
+		s.doubt(on)
 		s.publish()
 		s.networks[a.cfg.Network].table.RemovePort(id)
 		return nil

@@ -16,9 +16,9 @@
 // Threads: each worker is a goroutine locked to its thread that runs frames to
 // completion. A port is read by one worker, which may change (balance.go), and
 // written by all. Nothing in the path of a frame allocates, blocks, locks or reads
-// the clock, but that a new address takes the lock of its network's table, a new
-// lease that of its guard, and a frame from or to a port with a rate limit that of
-// its pacer.
+// the clock, but that a new address takes the lock of its network's table, and with
+// it that of the kernel's addresses, a new lease that of its guard, and a frame from
+// or to a port with a rate limit that of its pacer.
 //
 // Failure: a frame that goes no further is counted under a frame.DropReason at
 // the port that it came from (or, where the egress interface is the cause, at

@@ -117,7 +117,11 @@ func (s *Switch) number(n *network) {
 	if n.number, err = s.fast.Network(n.cfg.Name); err != nil {
 		s.log.Warn("the kernel does not forward for the network", "network", n.cfg.Name, "err", err)
 	}
-	n.table.Follow(func(k fdb.Key) { s.carry(s.view.Load(), n, k, 0) })
+	n.table.Follow(func(k fdb.Key) {
+		if !s.fast.heir.Load() { // Adopt compares all
+			s.carry(s.view.Load(), n, k, 0)
+		}
+	})
 }
 
 // enterFast notes where frames of the Kernel's ports come in.

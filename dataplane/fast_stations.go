@@ -67,6 +67,27 @@ func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
 	}
 }
 
+// carryLocal carries the host's own address behind a port that has just come: it was
+// entered before a view had the port.
+func (s *Switch) carryLocal(n *network, cfg *PortConfig) {
+	if s.fast != nil && !s.fast.heir.Load() && !cfg.Local.IsZero() {
+		s.carry(s.view.Load(), n, cfg.localKey(), 0)
+	}
+}
+
+// doubt makes follow compare the networks of an interface of which others have less
+// or more from now on: what a network learned of an interface that it shares the
+// Kernel has not been told. s.mu is held.
+func (s *Switch) doubt(on *wire) {
+	if s.fast == nil {
+		return
+	}
+	for _, a := range s.open()[on] {
+		s.fast.stale[s.networks[a.cfg.Network]] = true
+	}
+	s.fast.kick()
+}
+
 // known is the number of the port behind which the Kernel may know the station.
 // None, where that is not the Kernel's, or where the station's address belongs to
 // another guest: the pipeline refuses its frames whatever the table says.
@@ -83,7 +104,7 @@ func (v *view) known(n *network, k fdb.Key) (uint16, bool) {
 	if e := v.entry(m.port.wire); e == nil || e.one != m {
 		return 0, false
 	}
-	if owner := m.owners[k.MAC()]; owner != nil && owner != m && owner != m.twin {
+	if m.robs(k) {
 		return 0, false
 	}
 	return f.Number(), true
@@ -146,9 +167,14 @@ func (s *Switch) Adopt() {
 		if n == nil || at == nil || at.one == nil || at.one.net != n || !at.one.carries(e.Key.VLAN()) {
 			return // the port has other VLANs now, perhaps
 		}
-		if m := at.one; m.owners == nil || !m.steals(append(make([]byte, 6), macOf(e.Key)...)) {
-			n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
+		m := at.one
+		if m.robs(e.Key) {
+			return
 		}
+		if id, known := n.table.Lookup(e.Key); known && id != m.id && int(id) < len(v.ports) && v.ports[id] != nil && !v.ports[id].robs(e.Key) {
+			return // it has moved since
+		}
+		n.table.Learn(e.Key, m.id, now-e.AgeSeconds)
 	})
 	s.mu.Lock()
 	s.fast.heir.Store(false)
@@ -158,7 +184,9 @@ func (s *Switch) Adopt() {
 	s.startFlows()
 }
 
-func macOf(k fdb.Key) []byte {
-	m := k.MAC()
-	return m[:]
+// robs reports whether the station's address is that of a guest elsewhere that is
+// held to it.
+func (m *member) robs(k fdb.Key) bool {
+	owner := m.owners[k.MAC()]
+	return owner != nil && owner != m && owner != m.twin
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // pretended is a Kernel that decides nothing, and remembers what it was told of
-// flows.
+// flows and stations.
 type pretended struct {
 	punt *pretendedPunt
 	heir bool // of a predecessor
@@ -34,14 +34,13 @@ type pretended struct {
 	deleted []fastpath.FlowKey
 	ended   []uint32
 	freed   []uint32
+
+	stations map[fdb.Key]uint16 // numbers of ports
 }
 
 func (*pretended) Network(string) (uint32, error)                  { return 7, nil }
 func (*pretended) DropNetwork(string) error                        { return nil }
 func (*pretended) SetHostAddresses([]netip.Addr) error             { return nil }
-func (*pretended) Put(uint32, fdb.Key, uint16, int64)              {}
-func (*pretended) Delete(uint32, fdb.Key)                          {}
-func (*pretended) Entries(func(fastpath.Entry))                    {}
 func (*pretended) VLANCounters(uint32, uint16) (p, b uint64)       { return 0, 0 }
 func (*pretended) Settle()                                         {}
 func (k *pretended) Adopted() bool                                 { return k.heir }
@@ -174,7 +173,7 @@ func newFlowLabOf(t *testing.T, heir bool) *flowLab {
 		}
 		return m
 	}
-	k := &pretended{punt: &pretendedPunt{Memory: memory()}, heir: heir, room: 10}
+	k := &pretended{punt: &pretendedPunt{Memory: memory()}, heir: heir, room: 10, stations: map[fdb.Key]uint16{}}
 	l := &flowLab{kernel: k, fast: map[string]*pretendedPort{},
 		gatewayLab: &gatewayLab{lab: &lab{t: t, ports: map[string]*ports.Memory{}, sent: map[string]uint64{}, of: map[string]string{}}}}
 	var err error

@@ -382,6 +382,16 @@ func talk(t *testing.T, from *testnet.NS, to string) {
 	}
 }
 
+// awaitWay waits until a machine is reached by a gateway that has just been told of
+// something: the kernel tells it of addresses and of routes apart.
+func awaitWay(t *testing.T, from *testnet.NS, to string) {
+	t.Helper()
+	nettest.Wait(t, "a way to "+to, func() (bool, error) {
+		r, _ := ping(t, from, to, 1)
+		return r == 1, nil
+	})
+}
+
 // silent fails the test if anything comes back.
 func silent(t *testing.T, from *testnet.NS, to string) {
 	t.Helper()

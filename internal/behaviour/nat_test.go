@@ -65,10 +65,7 @@ func testNATWaitsForAnAddress(t *testing.T, engine string) {
 	}
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.20/24", "dev", "eth0")
 	mustRun(t, l.host, "ip", "route", "add", "default", "via", "192.168.1.1")
-	nettest.Wait(t, "the network to notice", func() (bool, error) {
-		r, _ := ping(t, l.g1, "198.51.100.7", 1)
-		return r == 1, nil
-	})
+	awaitWay(t, l.g1, "198.51.100.7")
 	talk(t, l.g1, "198.51.100.7")
 	if out := l.must("status"); strings.Contains(out, "problem") {
 		t.Errorf("status:\n%s", out)
@@ -227,10 +224,7 @@ func testNATSessions(t *testing.T, engine string) {
 			n := list[control.Network](l.lab, "network", "show", "nat0")
 			return n.NATAddress == "192.168.1.30", nil
 		})
-		nettest.Wait(t, "the way out to be known again", func() (bool, error) { // the kernel tells of routes apart
-			replies, _ := ping(t, l.g1, "198.51.100.7", 1)
-			return replies == 1, nil
-		})
+		awaitWay(t, l.g1, "198.51.100.7")
 		talk(t, l.g1, "198.51.100.7")
 	})
 }

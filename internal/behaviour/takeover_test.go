@@ -153,8 +153,8 @@ network = "br0"
 	l.restored(before)
 }
 
-// Networks with a gateway go out by the uplink, whoever has its addresses: sessions go on, and
-// no packet of a guest's is lost or refused while the addresses move.
+// Networks with a gateway go out by the uplink, whoever has its addresses: sessions go
+// on, and no packet of a guest's is lost or refused while the addresses move.
 //
 //	g1--p1-- xenbr0, takeover of eth0
 //	g2--p2-- nat0 by eth0
@@ -181,16 +181,13 @@ proxy_arp = false
 `
 	text = strings.Replace(text, "[[port]]", "[[port]]\nname = \"p2\"\nnetwork = \"nat0\"\n[[port]]\nname = \"p3\"\nnetwork = \"dmz\"\n[[port]]", 1)
 	l.start(strings.Replace(text, "takeover = true\n", "", 1))
-	nettest.Wait(t, "NAT", func() (bool, error) {
-		r, _ := ping(t, g2, "192.0.2.2", 1)
-		return r == 1, nil
-	})
-	s := startSession(t, l.beyond, g2, "192.0.2.2")
-	own := startSession(t, l.beyond, l.host, "192.0.2.2")
 	var throughout []*pings
 	for _, g := range []*testnet.NS{g1, g2, g3} {
+		awaitWay(t, g, "192.0.2.2")
 		throughout = append(throughout, startPings(t, g, "192.0.2.2", "0.002"))
 	}
+	s := startSession(t, l.beyond, g2, "192.0.2.2")
+	own := startSession(t, l.beyond, l.host, "192.0.2.2")
 	set := func(on bool) { l.must("network", "set", "xenbr0", fmt.Sprintf("--takeover=%t", on)) }
 	reload := func(on bool) {
 		l.write("gxswitch.toml", strings.Replace(text, "takeover = true", fmt.Sprintf("takeover = %t", on), 1))

@@ -104,8 +104,8 @@ func serveDatagrams(t *testing.T, ns *testnet.NS, addr string) {
 }
 
 // Sessions that the kernel translates outlive a daemon that is killed before it has
-// written them down, with their external ports, and no frame of theirs is lost. A
-// ping finds the external identifier that it had.
+// written them down, and one that is restarted, with their external ports, and no
+// frame of theirs is lost. A ping finds the external identifier that it had.
 func TestYoungSessionsOutliveTheDaemon(t *testing.T) {
 	l := newYoung(t)
 	echo := func() {
@@ -153,6 +153,10 @@ func TestYoungSessionsOutliveTheDaemon(t *testing.T) {
 	goesOn("without a daemon")
 	l.start(masquerade)
 	goesOn("with the next")
+	l.daemon.end(t, syscall.SIGUSR1)
+	goesOn("without a daemon that was restarted")
+	l.start(masquerade)
+	goesOn("with the third")
 	echo()
 	close(stop)
 	if err := <-said; err != nil {

@@ -48,12 +48,14 @@ type Engine struct {
 	databases map[vlanKey]*database
 	byFID     [maxFIDs]*database
 
-	mu       sync.Mutex        // guards what follows
-	ports    []*Port           // by number, nil where free
-	adopted  map[int]uint16    // ifindex → number, of a predecessor's ports
-	links    map[int]*hook     // by ifindex, of a predecessor
-	networks map[string]uint32 // numbers
-	next     uint16            // number to try next
+	mu       sync.Mutex              // guards what follows
+	ports    []*Port                 // by number, nil where free
+	adopted  map[int]uint16          // ifindex → number, of a predecessor's ports
+	links    map[int]*hook           // by ifindex, of a predecessor
+	hadAddrs map[uint32][]netip.Addr // that a predecessor told gx_addrs of
+	networks map[string]uint32       // numbers
+	unasked  map[string]bool         // networks of a predecessor's that nobody has asked for
+	next     uint16                  // number to try next
 
 	hostMu    sync.Mutex // guards hostAddrs
 	hostAddrs []netip.Addr
@@ -89,6 +91,8 @@ func Open(opt Options) (_ *Engine, err error) {
 		adopted:   map[int]uint16{},
 		links:     map[int]*hook{},
 		networks:  map[string]uint32{},
+		unasked:   map[string]bool{},
+		hadAddrs:  map[uint32][]netip.Addr{},
 		databases: map[vlanKey]*database{},
 		next:      1, // 0 is nobody's, as in a frame that bears no number
 		filters:   opt.Filters,

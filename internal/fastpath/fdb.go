@@ -21,6 +21,7 @@ type Entry struct {
 func (e *Engine) Network(name string) (uint32, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	delete(e.unasked, name)
 	if n, ok := e.networks[name]; ok {
 		return n, nil
 	}
@@ -76,8 +77,9 @@ func nameKey(name string) (k [16]byte) {
 // with user space; Full counts that.
 func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) {
 	where := e.at[number].Load()
-	if where == 0 {
-		return // it is being detached
+	if where == 0 { // it is being detached
+		e.Delete(network, k) // from where it was
+		return
 	}
 	fid := e.fid(vlanKey{network, k.VLAN()})
 	if fid == 0 {

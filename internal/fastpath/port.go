@@ -94,6 +94,8 @@ func (e *Engine) Attach(ifindex int, opt PortOptions) (*Port, error) {
 	}
 	delete(e.links, ifindex)
 	delete(e.adopted, ifindex)
+	p.addrs = e.hadAddrs[uint32(number)]
+	delete(e.hadAddrs, uint32(number))
 	e.ports[number] = p
 	e.at[number].Store(p.where())
 	return p, nil
@@ -197,7 +199,9 @@ func watchedAtEgress(ifindex int) bool {
 }
 
 // where is the port as a slot's where has it.
-func (p *Port) where() uint32 { return uint32(p.number) | uint32(p.ifindex)<<12 }
+func (p *Port) where() uint32 { return whereOf(p.number, p.ifindex) }
+
+func whereOf(number uint16, ifindex int) uint32 { return uint32(number) | uint32(ifindex)<<12 }
 
 // Number is the Source of the port's frames at its Punt.
 func (p *Port) Number() uint16 { return p.number }

@@ -144,9 +144,28 @@ func (s *stations) remove(word uint64) {
 		return
 	}
 	if at := s.at(word); at != nil {
-		at.check.Store(0)
-		at.where.Store(0)
+		at.clear()
 	}
+}
+
+// single leaves but the first of a word that is there twice: who makes room may have
+// been killed at it.
+func (s *stations) single(word uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.at(word)
+	for _, b := range s.homes(word) {
+		for i := range b {
+			if at := &b[i]; at != first && !at.free() && at.word() == word {
+				at.clear()
+			}
+		}
+	}
+}
+
+func (s *slot) clear() {
+	s.check.Store(0)
+	s.where.Store(0)
 }
 
 // each hands every word to f, which may put and remove.

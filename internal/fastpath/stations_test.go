@@ -111,3 +111,21 @@ func TestStationsFindRoom(t *testing.T) {
 		})
 	}
 }
+
+// Of a word that is twice there, with a predecessor that was killed, one stays.
+func TestStationsThatAreTwiceThere(t *testing.T) {
+	s, word := private(), wordOf(1, frame.MAC{2, 0, 0, 0, 0, 1})
+	for i, b := range s.homes(word) {
+		b[3].set(word, uint32(i+1), 0)
+	}
+	s.single(word)
+	n := 0
+	s.each(func(_ uint64, where, _ uint32) {
+		if n++; where != 1 {
+			t.Errorf("the one behind %d is left", where)
+		}
+	})
+	if n != 1 {
+		t.Errorf("%d are left", n)
+	}
+}
