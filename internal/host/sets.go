@@ -30,6 +30,7 @@ type Set[T comparable] struct {
 	latest  atomic.Pointer[[]T]
 }
 
+// setWatch says what a Set is of.
 type setWatch[T comparable] struct {
 	what   string // for errors
 	groups uint32 // RTMGRP_*, in which the kernel tells of changes
