@@ -21,9 +21,9 @@ type Kernel interface {
 	DropNetwork(name string) error
 	SetHostAddresses([]netip.Addr) error
 
-	// Put and Delete say behind which port an address is. Entries tells what it
-	// knows, and when it has last seen a frame of each.
-	Put(network uint32, k fdb.Key, port uint16, ageSeconds int64)
+	// Put and Delete say behind which port an address is; there may be no room for it.
+	// Entries tells what it knows, and when it has last seen a frame of each.
+	Put(network uint32, k fdb.Key, port uint16, ageSeconds int64) (room bool)
 	Delete(network uint32, k fdb.Key)
 	Entries(func(fastpath.Entry))
 
@@ -280,6 +280,9 @@ func (s *Switch) tickFast(now int64) {
 	every := int64(10)
 	for _, n := range s.networks {
 		every = min(every, refreshEvery(n.cfg.Ageing))
+	}
+	if now%retrySeconds == 0 {
+		s.retry()
 	}
 	s.tell(s.view.Load()) // leases end, guards learn
 	for _, on := range s.fast.punts {

@@ -61,9 +61,25 @@ func (s *Switch) carry(v *view, n *network, k fdb.Key, ageSeconds int64) {
 	n.carrying.Lock()
 	defer n.carrying.Unlock()
 	if number, ok := v.known(n, k); ok {
-		s.fast.Put(n.number, k, number, ageSeconds)
+		if !s.fast.Put(n.number, k, number, ageSeconds) {
+			n.crowded.Store(true)
+		}
 	} else {
 		s.fast.Delete(n.number, k)
+	}
+}
+
+// retrySeconds is how often stations that found no room in the Kernel are tried again.
+const retrySeconds = 30
+
+// retry makes follow compare networks of which a station found no room in the Kernel:
+// what took it may have gone. s.mu is held.
+func (s *Switch) retry() {
+	for _, n := range s.networks {
+		if n.crowded.Swap(false) {
+			s.fast.stale[n] = true
+			s.fast.kick()
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ type pretended struct {
 	freed   []uint32
 
 	stations map[fdb.Key]uint16 // numbers of ports
+	crowded  bool               // there is no room for another
 }
 
 func (*pretended) Network(string) (uint32, error)                  { return 7, nil }

@@ -12,10 +12,13 @@ import (
 	"gxswitch/ports"
 )
 
-func (k *pretended) Put(_ uint32, at fdb.Key, port uint16, _ int64) {
+func (k *pretended) Put(_ uint32, at fdb.Key, port uint16, _ int64) (room bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.stations[at] = port
+	if !k.crowded {
+		k.stations[at] = port
+	}
+	return !k.crowded
 }
 
 func (k *pretended) Delete(_ uint32, at fdb.Key) {
@@ -105,4 +108,27 @@ func TestAdoptedStationsStayTheirOwners(t *testing.T) {
 	if _, want := l.sw.find("owner"); id != want {
 		t.Errorf("the table has the owner's address behind port %d, want %d", id, want)
 	}
+}
+
+// A station for which the Kernel had no room is not left to user space for as long as
+// it speaks.
+func TestKernelIsToldAgainOfStationsThatFoundNoRoom(t *testing.T) {
+	l := newFlowLab(t)
+	l.knows(legMAC, 3)
+	crowd := func(crowded bool) {
+		l.kernel.mu.Lock()
+		defer l.kernel.mu.Unlock()
+		l.kernel.crowded = crowded
+	}
+	crowd(true)
+	for range 2 {
+		l.kernel.punt.inject(1, unhex(t, all+stA+"88b5"))
+		l.settle()
+		l.knows(stA, 0)
+		crowd(false)
+	}
+	l.sw.mu.Lock()
+	l.sw.retry()
+	l.sw.mu.Unlock()
+	l.knows(stA, 1)
 }

@@ -77,8 +77,9 @@ type member struct {
 
 // network outlives views.
 type network struct {
-	number   uint32     // the Kernel's; 0 without one
-	carrying sync.Mutex // held from the look into table to what the Kernel is told of it
+	number   uint32      // the Kernel's; 0 without one
+	carrying sync.Mutex  // held from the look into table to what the Kernel is told of it
+	crowded  atomic.Bool // a station found no room in the Kernel
 
 	cfg     NetworkConfig // guarded by Switch.mu
 	table   *fdb.Table

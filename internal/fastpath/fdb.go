@@ -75,20 +75,22 @@ func nameKey(name string) (k [16]byte) {
 
 // Put says behind which port an address is. Where there is no room, its frames stay
 // with user space; Full counts that.
-func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) {
+func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64) (room bool) {
 	where := e.at[number].Load()
 	if where == 0 { // it is being detached
 		e.Delete(network, k) // from where it was
-		return
+		return true
 	}
 	fid := e.fid(vlanKey{network, k.VLAN()})
 	if fid == 0 {
 		e.noRoom("4095 VLANs are known already")
-		return
+		return false
 	}
 	if !e.stations.put(wordOf(fid, k.MAC()), where, stampNow()-uint32(ageSeconds*1e9>>stampShift)) {
 		e.noRoom("the places where it could be are taken")
+		return false
 	}
+	return true
 }
 
 // Delete makes the program forget an address, at once.
