@@ -2,9 +2,12 @@ package behaviour
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gopacket/gopacket"
 
 	"gxswitch/internal/control"
 	"gxswitch/internal/testnet/nettest"
@@ -50,4 +53,38 @@ func TestAddressesOfVLANsThatArePastAreNotAdopted(t *testing.T) {
 		}
 	}
 	t.Errorf("the frame was not flooded, but %v", l.stats("p1").Drops)
+}
+
+// A guest that is held to its addresses is held to those of the present
+// configuration: a daemon that was killed leaves none behind.
+//
+//	g1--p1--+-- vault
+//	g2--p2--+
+func TestAddressesThatArePastAreNotAdopted(t *testing.T) {
+	bothEngines(t, testAddressesThatArePastAreNotAdopted)
+}
+
+func testAddressesThatArePastAreNotAdopted(t *testing.T, engine string) {
+	l := newLab(t, engine)
+	g1, g2 := l.guest(1), l.guest(2)
+	held := func(ip string) string {
+		own := fmt.Sprintf("[[port]]\nname = \"p2\"\nnetwork = \"vault\"\nantispoof = \"mac+ip\"\nmac = %q\nip = [%q]\n", guestMAC(2), ip)
+		return strings.Replace(isolated, "[[port]]\n", own+"[[port]]\n", 1)
+	}
+	l.start(held(guestIP(2)))
+	talk(t, g1, guestIP(2))
+	e, out := hear(t, g1, 1), rawSocket(t, g2, 2)
+	packet := func(ip, mark string) []byte { return udp4(t, guestMAC(2), ip, 9, 9, gopacket.Payload(mark)) }
+	out.send(t, packet(guestIP(2), "before"))
+	if heard := e.until(t, out); marked(heard, "before") != 1 {
+		t.Fatalf("heard %x", heard)
+	}
+	l.daemon.end(t, syscall.SIGKILL)
+	l.start(held("10.9.0.77"))
+	out.send(t, packet(guestIP(2), "forged"))
+	out.send(t, packet("10.9.0.77", "genuine"))
+	heard := e.until(t, out)
+	if marked(heard, "forged") != 0 || marked(heard, "genuine") != 1 {
+		t.Errorf("heard %d frames with the address of before, and %d with its own", marked(heard, "forged"), marked(heard, "genuine"))
+	}
 }
