@@ -149,7 +149,7 @@ func (e *Engine) dropUnattached() error {
 	}
 	e.stations.each(func(word uint64, where, _ uint32) {
 		if word>>48 != fidOfVLAN && !attached[where] {
-			e.stations.remove(word)
+			e.stations.removeFrom(word, where) // workers learn
 		}
 	})
 	return errors.Join(errs...)

@@ -148,6 +148,18 @@ func (s *stations) remove(word uint64) {
 	}
 }
 
+// removeFrom removes a word unless it has moved from there.
+func (s *stations) removeFrom(word uint64, where uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.buckets == nil {
+		return
+	}
+	if at := s.at(word); at != nil && at.where.Load() == where {
+		at.clear()
+	}
+}
+
 // single leaves but the first of a word that is there twice: who makes room may have
 // been killed at it.
 func (s *stations) single(word uint64) {

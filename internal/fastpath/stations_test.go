@@ -55,7 +55,7 @@ func TestStationsAreAMap(t *testing.T) {
 		word := rapid.Map(rapid.Uint64Range(0, 40), func(i uint64) uint64 { return 1<<48 | i<<40 | 2 })
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
-				w, where := word.Draw(t, "word"), rapid.Uint32().Draw(t, "where")
+				w, where := word.Draw(t, "word"), rapid.Uint32Range(1, 3).Draw(t, "where")
 				if !s.put(w, where, 7) {
 					t.Fatalf("no room for %x", w)
 				}
@@ -65,6 +65,13 @@ func TestStationsAreAMap(t *testing.T) {
 				w := word.Draw(t, "word")
 				s.remove(w)
 				delete(model, w)
+			},
+			"remove from": func(t *rapid.T) {
+				w, where := word.Draw(t, "word"), rapid.Uint32Range(1, 3).Draw(t, "where")
+				s.removeFrom(w, where)
+				if model[w] == where {
+					delete(model, w)
+				}
 			},
 			"": func(t *rapid.T) {
 				n := 0
