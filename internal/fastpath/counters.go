@@ -70,8 +70,16 @@ type (
 // word names the VLAN among the stations: where is its FID.
 func (k vlanKey) word() uint64 { return fidOfVLAN<<48 | uint64(k.network)<<12 | uint64(k.vlan) }
 
-// fid is that of a VLAN, which gets one if it has none; 0 where there is no room.
-func (e *Engine) fid(k vlanKey) uint16 {
+// Of the FIDs that there are, frames may bring VLANs to have taggedFIDs: a guest on a
+// trunk, which tags with all there are, leaves the rest to VLANs that ports are in.
+const (
+	maxFIDs    = 4096 // as MAX_VLANS in maps.bpf.h; 0 is nobody's
+	taggedFIDs = 3072
+)
+
+// fid is that of a VLAN, which gets one if it has none and fewer than most are taken;
+// else 0.
+func (e *Engine) fid(k vlanKey, most int) uint16 {
 	e.vlanMu.RLock()
 	d := e.databases[k]
 	e.vlanMu.RUnlock()
@@ -83,7 +91,7 @@ func (e *Engine) fid(k vlanKey) uint16 {
 	if d := e.databases[k]; d != nil {
 		return d.fid
 	}
-	for fid := uint16(1); fid < maxFIDs; fid++ {
+	for fid := uint16(1); fid < maxFIDs && len(e.databases) < most; fid++ {
 		if e.byFID[fid] == nil {
 			if !e.stations.put(k.word(), uint32(fid), 0) {
 				return 0

@@ -18,7 +18,6 @@ import (
 const (
 	maxPorts  = 4096
 	maxWays   = 256
-	maxFIDs   = 4096
 	hostAddrs = 0xffffffff
 )
 

@@ -81,9 +81,9 @@ func (e *Engine) Put(network uint32, k fdb.Key, number uint16, ageSeconds int64)
 		e.Delete(network, k) // from where it was
 		return true
 	}
-	fid := e.fid(vlanKey{network, k.VLAN()})
+	fid := e.fid(vlanKey{network, k.VLAN()}, taggedFIDs)
 	if fid == 0 {
-		e.noRoom("4095 VLANs are known already")
+		e.noRoom("3072 VLANs are known already")
 		return false
 	}
 	if !e.stations.put(wordOf(fid, k.MAC()), where, stampNow()-uint32(ageSeconds*1e9>>stampShift)) {

@@ -137,7 +137,7 @@ func (e *Engine) PutFlow(f *Flow) error {
 	}
 	fid := uint32(0)
 	if f.VLAN != 0 {
-		fid = uint32(e.fid(vlanKey{f.Gateway, f.VLAN}))
+		fid = uint32(e.fid(vlanKey{f.Gateway, f.VLAN}, maxFIDs))
 	}
 	v := objectFlow{
 		Era: f.Era, Session: f.Session.ID, Life: f.Session.Life, Ifindex: uint32(out.ifindex), MaxLen: uint32(f.MaxLen),

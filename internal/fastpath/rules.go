@@ -96,7 +96,7 @@ func (p *Port) SetRules(r Rules) error {
 func (p *Port) put(r Rules) error {
 	fid := uint16(0)
 	if r.From && r.VLANs.PVID() != 0 {
-		fid = p.e.fid(vlanKey{r.Network, r.VLANs.PVID()})
+		fid = p.e.fid(vlanKey{r.Network, r.VLANs.PVID()}, maxFIDs)
 	}
 	v := objectPort{
 		Where: p.where(), Fid: fid,
