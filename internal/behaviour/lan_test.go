@@ -40,6 +40,7 @@ func newLAN(t *testing.T, engine string) *lan {
 		"ip addr add 10.9.0.200/24 dev eth0",
 		"ip addr add 2001:db8:9::200/64 dev eth0 nodad",
 		"ip link add eth1 type veth peer name eth0 netns " + l.beyond.Name,
+		"sysctl -qw net.ipv6.conf.eth1.dad_transmits=0",
 		"ip addr add 192.0.2.1/24 dev eth1",
 		"ip addr add 2001:db8:2::1/64 dev eth1 nodad",
 		"ip link set eth1 up",
@@ -48,6 +49,7 @@ func newLAN(t *testing.T, engine string) *lan {
 		mustRun(t, l.router, strings.Fields(line)...)
 	}
 	for _, line := range []string{
+		"sysctl -qw net.ipv6.conf.eth0.dad_transmits=0",
 		"ip addr add 192.0.2.2/24 dev eth0",
 		"ip addr add 2001:db8:2::2/64 dev eth0 nodad",
 		"ip link set eth0 up",
@@ -69,6 +71,8 @@ func newLAN(t *testing.T, engine string) *lan {
 		mustRun(t, l.host, strings.Fields(line)...)
 	}
 	l.awaitDAD(l.host, "eth0")
+	awaitWay(t, l.host, "192.0.2.2")
+	awaitWay(t, l.host, "2001:db8:2::2")
 	return l
 }
 
@@ -76,7 +80,7 @@ func newLAN(t *testing.T, engine string) *lan {
 func (l *lan) plugNIC() {
 	mustRun(l.t, l.host, "ip", "link", "add", "eth0", "address", "02:00:00:00:01:00", "type", "veth", "peer", "name", "eth0", "netns", l.router.Name)
 	for _, ns := range []*testnet.NS{l.router, l.host} {
-		// Else duplicate address detection takes a second (RFC 4862, 5.1).
+		// As beyond: else duplicate address detection takes a second (RFC 4862, 5.1).
 		if err := ns.Sysctl("net.ipv6.conf.eth0.dad_transmits", "0"); err != nil {
 			l.t.Fatal(err)
 		}
