@@ -243,62 +243,6 @@ func TestPortDeletedWhileRedirectedTo(t *testing.T) {
 	l.punted()
 }
 
-// An address for which there is no room stays with user space, and is counted; those
-// that are there go on, and it gets the room of one that goes.
-func TestNoRoomForAnAddress(t *testing.T) {
-	l := newLab(t)
-	l.open(Options{})
-	a, b := l.guest(nil), l.guest(nil)
-	b.known(1)
-	a.known(1)
-	l.e.Delete(l.nw, fdb.MakeKey(1, b.mac()))
-	crowd := crowd(&l.e.stations, l.e.fid(vlanKey{l.nw, 1}, maxFIDs), b.mac())
-	for _, mac := range crowd {
-		l.e.Put(l.nw, fdb.MakeKey(1, mac), a.port.Number(), 0)
-	}
-	b.known(1)
-	if n := l.e.Full(); n != 1 {
-		t.Errorf("%d addresses found no room, want 1", n)
-	}
-	a.send(a.to(b.mac()))
-	l.punted()
-	for _, mac := range crowd {
-		a.send(a.to(mac))
-	}
-	if n := a.port.Counters().SamePort; n != uint64(len(crowd)) {
-		t.Errorf("%d frames to known addresses were decided, want %d", n, len(crowd))
-	}
-	l.e.Delete(l.nw, fdb.MakeKey(1, crowd[len(crowd)-1]))
-	b.known(1)
-	a.send(a.to(b.mac()))
-	b.receive()
-	l.none()
-}
-
-// A guest that tags with every VLAN in turn takes nothing from networks that come
-// after it.
-func TestVLANsOfOneGuestLeaveRoomForNetworks(t *testing.T) {
-	l := newLab(t)
-	l.open(Options{})
-	hostile := l.guest(nil)
-	for vid := uint16(1); vid <= 4094; vid++ {
-		hostile.known(vid)
-	}
-	if n := l.e.Full(); n == 0 {
-		t.Error("all VLANs found room: that of others is not tried")
-	}
-	var err error
-	if l.nw, err = l.e.Network("later"); err != nil {
-		t.Fatal(err)
-	}
-	a, b := l.guest(nil), l.guest(nil)
-	a.known(1)
-	b.known(1)
-	a.send(a.to(b.mac()))
-	b.receive()
-	l.none()
-}
-
 // A guest's flood fills no more of the way to user space than its share, the
 // rest is counted, and others get through.
 func TestFloodLeavesRoomForOthers(t *testing.T) {
