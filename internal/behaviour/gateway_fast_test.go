@@ -107,6 +107,19 @@ func TestNATInTheKernel(t *testing.T) {
 	})
 }
 
+// opened is a connection of which the kernel has taken over the session, whose
+// remote end, as NAT sees it, is end.
+func (l *internet) opened(from *testnet.NS, to, end string) net.Conn {
+	l.t.Helper()
+	c, answer, err := ask(from, "", to, "x")
+	if err != nil {
+		l.t.Fatalf("%s: %q, %v", to, answer, err)
+	}
+	l.t.Cleanup(func() { c.Close() })
+	l.converse(c, end)
+	return c
+}
+
 // What is decided in the kernel follows what the decision rests on.
 func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	t.Parallel()
@@ -114,23 +127,13 @@ func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	l.start(masquerade)
 	serve(t, l.far, "198.51.100.7:7000")
 	serve(t, l.g2, "10.20.0.11:80")
-	open := func(from *testnet.NS, to, end string) net.Conn {
-		t.Helper()
-		c, answer, err := ask(from, "", to, "x")
-		if err != nil {
-			t.Fatalf("%s: %q, %v", to, answer, err)
-		}
-		t.Cleanup(func() { c.Close() })
-		l.converse(c, end)
-		return c
-	}
 	goesOn := func(when string, c net.Conn) {
 		t.Helper()
 		if _, err := say(c, "x"); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
-	out := open(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
+	out := l.opened(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
 
 	// It takes only one who hears of it: nobody else has the address.
 	mustRun(t, l.router, "ip", "link", "set", "eth0", "address", "02:00:00:00:00:99")
@@ -143,7 +146,7 @@ func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	goesOn("another next hop", out)
 	l.converse(out, "198.51.100.7:7000")
 
-	in := open(l.far, "192.168.1.20:8080", "192.168.1.20:8080")
+	in := l.opened(l.far, "192.168.1.20:8080", "192.168.1.20:8080")
 	l.must("forward", "add", "--network", "nat0", "--listen", "tcp/8081", "--to", "10.20.0.11:80")
 	goesOn("one more forward", in)
 	l.converse(in, "192.168.1.20:8080")
@@ -161,11 +164,11 @@ func TestNATInTheKernelFollowsChanges(t *testing.T) {
 	l.awaitPort("p1", "up")
 	talk(t, l.g1, "198.51.100.7")
 
-	again := open(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
+	again := l.opened(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
 	l.must("nat", "flush")
 	cut(t, "sessions were flushed", again)
 
-	last := open(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
+	last := l.opened(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
 	mustRun(t, l.host, "ip", "addr", "del", "192.168.1.20/24", "dev", "eth0")
 	mustRun(t, l.host, "ip", "addr", "add", "192.168.1.30/24", "dev", "eth0")
 	nettest.Wait(t, "NAT to have the new address", func() (bool, error) {

@@ -32,18 +32,8 @@ func newYoung(t *testing.T) *young {
 	serve(t, l.far, "198.51.100.7:7000")
 	serve(t, l.g2, "10.20.0.11:80")
 	serveDatagrams(t, l.far, "198.51.100.7:7001")
-	open := func(from *testnet.NS, to string) net.Conn {
-		t.Helper()
-		c, answer, err := ask(from, "", to, "x")
-		if err != nil {
-			t.Fatalf("%s: %q, %v", to, answer, err)
-		}
-		t.Cleanup(func() { c.Close() })
-		l.converse(c, to)
-		return c
-	}
-	l.out = open(l.g1, "198.51.100.7:7000")
-	l.in = open(l.far, "192.168.1.20:8080")
+	l.out = l.opened(l.g1, "198.51.100.7:7000", "198.51.100.7:7000")
+	l.in = l.opened(l.far, "192.168.1.20:8080", "192.168.1.20:8080")
 	l.datagrams = l.dial("198.51.100.7:7001")
 	l.converse(l.datagrams, "198.51.100.7:7001")
 	return l
