@@ -70,6 +70,7 @@ func (e *Engine) hooked(ifindex int) bool {
 	return handle != 0 || gone(err) != nil
 }
 
+// disown forgets a port of a predecessor.
 func (e *Engine) disown(ifindex int, number uint16) error {
 	delete(e.adopted, ifindex)
 	return errors.Join(
@@ -128,9 +129,7 @@ func (e *Engine) dropUnattached() error {
 		if e.obj.GxPorts.Lookup(uint32(number), &was) == nil && was.Flags&flagPromiscuous != 0 {
 			errs = append(errs, discreet(ifindex))
 		}
-		errs = append(errs,
-			deleted(e.obj.GxIndex.Delete(uint32(ifindex))),
-			e.obj.GxPorts.Put(uint32(number), &objectPort{}))
+		errs = append(errs, e.disown(ifindex, number))
 		if e.links[ifindex] == nil { // it had a filter, if any
 			errs = append(errs, detachFilter(ifindex))
 		}
@@ -138,7 +137,6 @@ func (e *Engine) dropUnattached() error {
 	for _, h := range e.links {
 		errs = append(errs, h.remove())
 	}
-	clear(e.adopted)
 	clear(e.links)
 
 	attached := map[uint32]bool{}
